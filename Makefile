@@ -1,0 +1,86 @@
+# `make report` and `make test` need Python 3.10 to 3.12 and nothing else; a second call reuses what is there.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin/python -m
+NEEDED_GB := 12
+# How many jobs of the pipeline run at once, each on one thread. Example: make ladder CORES=1
+CORES ?= all
+
+# The kernels must be those of .venv, whatever the user's own Jupyter and IPython folders hold.
+export JUPYTER_PREFER_ENV_PATH := 1
+export IPYTHONDIR := $(CURDIR)/build/ipython
+# Text bars are what belongs into a rendered notebook: no advice to install widgets.
+export PYTHONWARNINGS := ignore:IProgress not found
+report ladder test: export JUPYTER_NO_CONFIG := 1
+
+# A killed run leaves nothing locked: the lock is the kernel's, and ends with its holders.
+define PIPELINE
+@mkdir -p build; exec 9> build/lock; PATH="$(CURDIR)/.venv/bin:$$PATH"; export PATH; \
+if command -v flock > /dev/null && ! flock -n 9; then \
+  echo "Another 'make report' or 'make ladder' is at work in this folder: wait for it, or end it."; exit 1; \
+fi; \
+run() { $(BIN) snakemake --cores $(CORES) --nolock --rerun-incomplete --rerun-triggers mtime --keep-going \
+  --show-failed-logs "$$@"; };
+endef
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+report: .venv/.installed ## run the experiment and render its reports: open reports/index.html
+	$(PIPELINE) run report
+
+ladder: .venv/.installed ## the ablation ladder, 3 seeds a rung (hours; resumes where it was killed), then the reports
+	$(PIPELINE) run ladder && run report
+
+test: .venv/.installed ## lint, unit tests and the notebooks at smoke scale
+	@$(BIN) ruff check .
+	@$(BIN) ruff format --check .
+	OMP_NUM_THREADS=1 $(BIN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 tests notebooks
+
+lab: .venv/.installed ## JupyterLab on the notebooks
+	$(BIN) jupyterlab
+
+lint: .venv/.installed ## mend style and layout where that can be done by machine
+	$(BIN) ruff check --fix .
+	$(BIN) ruff format .
+
+lock: ## pin the newest versions that pyproject.toml allows in requirements.lock
+	@$(find_python); "$$python" -m venv build/uv && build/uv/bin/pip install --quiet uv
+	build/uv/bin/uv pip compile pyproject.toml --extra test --group headless --universal --python-version 3.10 \
+	  --upgrade --no-annotate --no-emit-index-url --no-emit-package opencv-python \
+	  --custom-compile-command "make lock" --quiet --output-file requirements.lock
+
+clean: ## forget what was rendered, so that the next report is made anew; data and checkpoints stay
+	rm -rf build .snakemake .pytest_cache .ruff_cache
+
+distclean: clean ## also the environment, the data and every checkpoint
+	rm -rf .venv data mmvs.egg-info
+	find reports -type d \( -name checkpoints -o -name logs -o -name predictions \) -prune -exec rm -rf {} +
+
+# The first Python that runs (version managers leave commands that do not) and has the right version and venv.
+define find_python
+for python in $(PYTHON) python3.11 python3.12 python3.10 python3 none; do \
+  "$$python" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
+    2> /dev/null && break; \
+done; \
+if [ "$$python" = none ]; then \
+  echo "No Python 3.10, 3.11 or 3.12 with its venv module was found (Debian, Ubuntu: apt install python3-venv)."; \
+  echo "If it has another name: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; \
+fi
+endef
+
+.venv/.installed: requirements.lock pyproject.toml
+	@$(find_python); \
+	free=$$(df -Pk . | awk 'NR == 2 {print int($$4 / 1048576)}'); \
+	if [ ! -e .venv ] && [ "$$free" -lt $(NEEDED_GB) ]; then \
+	  echo "$(CURDIR) has $$free GB free; the environment and the results need $(NEEDED_GB) GB."; exit 1; \
+	fi; \
+	echo "Installing into .venv with $$("$$python" --version): some minutes, once."; \
+	"$$python" -m venv .venv
+	$(BIN) pip install --disable-pip-version-check --quiet --progress-bar off --no-deps -r requirements.lock
+	$(BIN) pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: help report ladder test lab lint lock clean distclean

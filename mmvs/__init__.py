@@ -1,0 +1,10 @@
+"""Text-based video segmentation with appearance, motion and language (Zhao et al., CVPR 2022).
+
+    Sample --data.clips--> Clip --collate--> Batch --model.Segmenter--> Prediction
+                                                                          |
+             metrics.json <--evaluation-- masks  <--        losses.Objective
+
+`data` reads A2D-Sentences' layout (`data.moving_shapes` writes it), `flow` estimates and stores
+optical flow, `model` is the network, `losses` and `metrics` judge it, `training` and
+`evaluation` run it, `report` draws from what they left on disk.
+"""

@@ -1,0 +1,246 @@
+"""One Experiment and its parts: every default stands here, once.
+
+A params file (`params/<run>.yaml`) is an Experiment in YAML. Defaults are those of the method
+on A2D-Sentences; what the embedded data set needs otherwise stands in its params file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+ROOT = Path(__file__).resolve().parent.parent  # of the repository: relative paths hang from here
+
+# The paper's ablation (Table 3): baseline, + motion, + transformer, + language-guided fusion, + alignment.
+LADDER: dict[str, dict[str, bool]] = {
+    "B": {"motion": False, "transformer": False, "language_guided": False, "alignment": False},
+    "B+M": {"motion": True, "transformer": False, "language_guided": False, "alignment": False},
+    "B+M+T": {"motion": True, "transformer": True, "language_guided": False, "alignment": False},
+    "B+M+T+L": {"motion": True, "transformer": True, "language_guided": True, "alignment": False},
+    "B+M+T+L+A": {"motion": True, "transformer": True, "language_guided": True, "alignment": True},
+}
+
+
+class ConfigError(ValueError):
+    """A params file or a parameter that cannot be understood; the text says which, and what would do."""
+
+
+class Part(BaseModel):
+    """A part of an Experiment: unknown keys are refused, with the nearest right name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_unknown_keys(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        for key in values:
+            if key not in cls.model_fields:
+                near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.5)
+                hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(cls.model_fields)}"
+                raise ValueError(f"unknown parameter '{key}' of {cls.__name__}: {hint}")
+        return values
+
+
+class MovingShapes(Part):
+    """How the embedded data set is made (mmvs/data/moving_shapes.py)."""
+
+    train_clips: int = Field(3000, ge=1)
+    test_clips: int = Field(240, ge=1)
+    unseen_clips: int = Field(160, ge=1)  # (shape, colour, motion) combinations kept out of training
+    height: int = Field(64, ge=32, multiple_of=2)  # pixels; H.264's 4:2:0 wants even sizes
+    width: int = Field(64, ge=32, multiple_of=2)
+    frames: int = Field(13, ge=9)  # per clip
+    noise: float = Field(4.0, ge=0)  # standard deviation of the sensor noise, in grey levels of 255
+    camera: float = Field(0.25, ge=0)  # largest drift of the camera, pixels per frame
+    crf: int = Field(18, ge=0, le=51)  # H.264 constant rate factor: 0 lossless, 23 the usual, 51 worst
+    seed: int = 0
+
+
+class Data(Part):
+    """Which samples, and how a clip is cut, scaled and augmented."""
+
+    train_on: str = "a2d-train"
+    evaluate_on: list[str] = ["a2d-test"]
+    roots: dict[str, str] = {
+        "a2d": "data/a2d-sentences",
+        "jhmdb": "data/jhmdb-sentences",
+        "moving_shapes": "data/moving_shapes",
+    }
+    size: int = Field(320, ge=16)  # pixels: clips are fitted into size x size, the rest padded
+    frames: int = Field(3, ge=1)  # of a window (T)
+    stride: int = Field(1, ge=1)  # video frames between neighbours of a window
+    sentences_per_clip: int = Field(3, ge=1)  # at most, in training; they share the backbones' work
+    flip: float = Field(0.5, ge=0, le=1)  # chance of a horizontal flip (words left/right swap, u changes sign)
+    jitter: float = Field(0.1, ge=0)  # brightness and contrast; half of it saturation; hue stays
+    cache: bool = False  # keep decoded clips in memory: for small data only
+    workers: int = Field(4, ge=0)  # loader processes
+    moving_shapes: MovingShapes = MovingShapes()
+
+
+class Flow(Part):
+    """Optical flow: which estimator, and where its results are kept."""
+
+    estimator: str = "dis"  # "dis", "raft_small", "raft_large" (torchvision), "ptlflow:<model>"
+    preset: Literal["ultrafast", "fast", "medium"] = "medium"  # of DIS
+    finest_scale: int = Field(0, ge=0)  # of DIS: 0 estimates at full resolution
+    weights: str | None = None  # of a network: a torchvision or ptlflow name, or a file
+    height: int | None = Field(None, ge=16)  # stored resolution; None: the video's own
+    root: str = "data/flow"
+    workers: int = Field(2, ge=1)  # processes
+
+
+class Backbone(Part):
+    """A ResNet: one of torchvision's by name, or a narrow one by its widths."""
+
+    name: str = "resnet50"  # torchvision's, or "narrow"
+    weights: str | None = "DEFAULT"  # torchvision's name of pretrained weights, a file, or None: random
+    widths: list[int] = [16, 32, 64, 96]  # of "narrow": stem (stride 2), then strides 2, 4, 8
+    input: Literal["uv", "wheel"] = "wheel"  # motion only: raw flow, or rendered as a colour wheel
+    flow_scale: float = Field(2.0, gt=0)  # motion, "uv" only: pixels per frame that count as 1
+
+
+class Language(Part):
+    """BERT: a local folder or hub name, or a small one trained from scratch."""
+
+    name: str = "bert-base-uncased"  # or "small": WordPiece vocabulary from the training sentences
+    width: int = 64  # of "small", as the next three
+    layers: int = 2
+    heads: int = 4
+    vocabulary: int = 400
+    max_words: int = Field(64, ge=4)  # tokens, [CLS] and [SEP] included; longer sentences are cut
+
+
+class Model(Part):
+    """The network; the four switches are the paper's ablation."""
+
+    motion: bool = True
+    transformer: bool = True
+    language_guided: bool = True
+    alignment: bool = True  # a switch of the loss
+    width: int = Field(256, ge=8)  # D
+    heads: int = Field(8, ge=1)
+    layers: int = Field(4, ge=1)  # of each: multi-modal encoder, temporal encoder, decoder
+    level_widths: list[int] = [256, 256, 256]  # of the fusion, fine to coarse
+    mask_scale: int = Field(4, ge=1)  # how much finer than its cells the coarse mask is drawn
+    dropout: float = Field(0.1, ge=0, lt=1)
+    appearance_backbone: Backbone = Backbone()
+    motion_backbone: Backbone = Backbone()
+    language: Language = Language()
+
+
+class Loss(Part):
+    """Weights of the terms; 0 switches a term off."""
+
+    coarse: float = Field(0.5, ge=0)
+    decoder: float = Field(0.5, ge=0)
+    cross_modal: float = Field(0.1, ge=0)
+    temporal: float = Field(0.1, ge=0)
+    form: Literal["cosine", "contrastive"] = "contrastive"  # of the cross-modal term
+    temperature: float = Field(0.1, gt=0)  # of the contrastive form
+
+
+class Training(Part):
+    """Optimisation, for Lightning."""
+
+    steps: int = Field(30_000, ge=1)
+    batch: int = Field(8, ge=1)  # clips
+    rate: float = Field(1e-4, gt=0)  # of everything that is not pretrained
+    backbone_rate: float = Field(2e-5, gt=0)
+    language_rate: float = Field(2e-5, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: int = Field(1000, ge=0)  # steps
+    clip: float = Field(1.0, gt=0)  # gradient norm
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    threads: int | None = Field(None, ge=1)  # of torch; None: torch's choice
+    validate_every: int = Field(1000, ge=1)  # steps; also how often a checkpoint is written
+    validation_clips: int = Field(64, ge=1)  # drawn from the training videos and kept out of training
+
+
+class Evaluation(Part):
+    """How a probability becomes a mask."""
+
+    threshold: float = Field(0.5, gt=0, lt=1)
+    relative: bool = False  # True: the threshold is a share of the frame's maximum, as the published code does
+    batch: int = Field(16, ge=1)  # clips
+
+
+class Experiment(Part):
+    """Everything that decides a result; `folder` is where the result goes."""
+
+    run: str = Field("a2d", pattern=r"^\w[\w.+-]*(/\w[\w.+-]*)*$")
+    seed: int = 0
+    reports: str = "reports"
+    data: Data = Data()
+    flow: Flow = Flow()
+    model: Model = Model()
+    loss: Loss = Loss()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+
+    @property
+    def folder(self) -> Path:
+        """Where this run's results live: `reports/<run>`."""
+        return resolve(self.reports) / self.run
+
+    def on_rung(self, rung: str, seed: int) -> Experiment:
+        """The same experiment on one rung of the ladder; its own run when it already is that rung and seed."""
+        if rung not in LADDER:
+            raise ConfigError(f"unknown rung '{rung}': the ladder is {', '.join(LADDER)}")
+        switches = LADDER[rung]
+        if seed == self.seed and all(getattr(self.model, name) == value for name, value in switches.items()):
+            return self
+        model = self.model.model_copy(update=switches)
+        return self.model_copy(update={"run": f"{self.run}/ladder/{rung}/{seed}", "seed": seed, "model": model})
+
+    def fingerprint(self) -> str:
+        """12 hex digits of everything that decides the trained weights; a changed digit means: train anew."""
+        decisive = self.model_dump(mode="json", exclude={"run", "reports", "evaluation"})
+        for free in ("roots", "evaluate_on", "workers", "cache"):
+            decisive["data"].pop(free)
+        for free in ("root", "workers"):
+            decisive["flow"].pop(free)
+        for free in ("threads",):
+            decisive["training"].pop(free)
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def resolve(path: str | Path) -> Path:
+    """An absolute path; a relative one hangs from the repository's root, wherever the kernel runs."""
+    path = Path(path).expanduser()
+    return path if path.is_absolute() else ROOT / path
+
+
+def experiment(**parts: Any) -> Experiment:
+    """Check parameters given as keywords, as the notebooks do; ConfigError names the one at fault."""
+    try:
+        return Experiment(**parts)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(str(p) for p in e['loc']) or 'experiment'}: {e['msg']}" for e in error.errors()]
+        raise ConfigError("parameters that cannot be used:\n" + "\n".join(lines)) from None
+
+
+def load(path: str | Path) -> Experiment:
+    """Read a params file; ConfigError names the file and the key at fault."""
+    path = resolve(path)
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        known = ", ".join(sorted(p.name for p in path.parent.glob("*.yaml"))) or "none"
+        raise ConfigError(f"no params file {path}; there are: {known}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected 'key: value' lines, found {type(values).__name__}")
+    values.pop("ladder", None)  # of 04_ablations: which rungs and seeds, no part of one experiment
+    try:
+        return experiment(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None

@@ -1,0 +1,184 @@
+"""A2D-Sentences as its owners publish it, and every tree laid out alike.
+
+    <root>/Release/videoset.csv          no header, 9 columns: the first the video id, the last the subset
+    <root>/Release/clips320H/<vid>.mp4   (CLIPS320 in older copies)
+    <root>/text_annotations/a2d_annotation.txt                          video_id,instance_id,query
+    <root>/text_annotations/a2d_missed_videos.txt                       one video id a line
+    <root>/text_annotations/a2d_annotation_with_instances/<vid>/<frame:05d>.h5    instance, reMask, reBBox
+    <root>/sentence_kinds.csv            not A2D's, optional: video_id,instance_id,query,kind
+
+Videos: Xu et al. 2015; sentences: Gavrilyuk et al. 2018. Which samples there are follows the convention
+of published results; each of its rules stands where it is applied.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmvs.data import video
+from mmvs.data.a2d_files import DataError, columns, integer, plain, read_h5, read_index, table, text
+from mmvs.schema import Sample
+
+Row = tuple[int, str, int, str]  # line number, video id, instance id, normalised sentence
+
+SUBSETS = {"train": 0, "test": 1}  # the last column of videoset.csv
+MISTAKEN_INSTANCE = "1 (copy)"  # of one row (video T6bNPuKV-wY), which every published result drops
+
+
+def normalise(sentence: str) -> str:
+    """Lower case, white space collapsed: done to every sentence before it is split into words."""
+    return " ".join(sentence.lower().split())
+
+
+class A2DSentences(Sequence[Sample]):
+    """The samples of one split: a sentence, and one annotated frame that shows the instance it speaks of.
+
+    root    folder of the tree above
+    split   "train" or "test"
+
+    Order: rows of a2d_annotation.txt, then frames ascending. DataError names what is missing or wrong;
+    sentences about an instance that no annotated frame shows give no sample, and one warning counts them.
+    """
+
+    def __init__(self, root: str | Path, split: str) -> None:
+        if split not in SUBSETS:
+            raise DataError(f"unknown split '{split}': expected 'train' or 'test'")
+        self.root, self.split = Path(root), split
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: no such folder: put A2D-Sentences there, or change the root")
+        clips = [self.root / "Release" / name for name in ("clips320H", "CLIPS320")]
+        self._clips = next((folder for folder in clips if folder.is_dir()), clips[0])
+        self._annotations = self.root / "text_annotations" / "a2d_annotation_with_instances"
+        self._facts: dict[str, tuple[int, tuple[int, int]]] = {}  # video id: frames, (H, W)
+        rows = self._rows(self._split_videos())
+        spoken_of = {video_id for _, video_id, _, _ in rows}
+        index = read_index(self._annotations, spoken_of, self.root / ".mmvs_index.json")
+        self._samples = list(self._samples_of(rows, index))
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, i: int) -> Sample:
+        return self._samples[i]
+
+    @property
+    def videos(self) -> list[str]:
+        """Ids of the videos that have samples, in the order of the samples."""
+        return list(dict.fromkeys(sample.video_id for sample in self._samples))
+
+    def video_path(self, video_id: str) -> Path:
+        """Where the clip lies, or should lie."""
+        return self._clips / f"{plain(video_id, self._clips)}.mp4"
+
+    def frame_count(self, video_id: str) -> int:
+        """Frames that can be decoded.
+
+        Not the number in videoset.csv: that one counts what the annotators saw, and an encoder may have left
+        fewer; a window must never ask for a frame that is not there.
+        """
+        return self._video(video_id)[0]
+
+    def size(self, video_id: str) -> tuple[int, int]:
+        """(H, W) of the video, in pixels."""
+        return self._video(video_id)[1]
+
+    def mask(self, i: int) -> np.ndarray:
+        """(H, W) bool: the pixels of sample i's instance in its frame."""
+        sample, masks = self[i], self.masks_in_frame(i)
+        if sample.instance_id not in masks:
+            path = self._annotation(sample)
+            raise DataError(f"{path}: instance {sample.instance_id} was here and is gone: load the data anew")
+        return masks[sample.instance_id]
+
+    def masks_in_frame(self, i: int) -> dict[int, np.ndarray]:
+        """Instance id to (H, W) bool, for all instances annotated in sample i's frame."""
+        path, size = self._annotation(self[i]), self.size(self[i].video_id)
+        ids, masks = read_h5(path, "instance", "reMask")
+        if masks.ndim == 2 and len(ids) == 1:  # MATLAB drops the leading axis of a single mask
+            masks = masks[None]
+        if masks.ndim != 3 or len(masks) != len(ids):
+            raise DataError(f"{path}: {len(ids)} instances, but reMask is {masks.shape}: replace the file")
+        masks = masks.transpose(0, 2, 1) != 0  # stored (N, W, H), as MATLAB counts
+        if masks.shape[1:] != size:
+            raise DataError(
+                f"{path}: masks are {masks.shape[1:]} (H, W), but {self.video_path(self[i].video_id)} is "
+                f"{size}: annotations and clips must be of the same release"
+            )
+        # Of an id that is there twice the first counts, as in published code.
+        return {int(ids[k]): masks[k] for k in np.unique(ids, return_index=True)[1]}
+
+    def window(self, i: int, size: int, stride: int = 1) -> tuple[list[int], np.ndarray]:
+        """The frames around sample i's own, which stands at position size // 2 (see `video.window`).
+
+        Returns their 0-based indices, clamped to the video, and (size, H, W, 3) uint8 RGB.
+        """
+        sample = self[i]
+        indices = video.window(sample.frame, size, stride, self.frame_count(sample.video_id))
+        return indices, video.read_frames(self.video_path(sample.video_id), indices)
+
+    def _video(self, video_id: str) -> tuple[int, tuple[int, int]]:
+        if video_id not in self._facts:
+            path = self.video_path(video_id)
+            self._facts[video_id] = video.frame_count(path), video.frame_size(path)
+        return self._facts[video_id]
+
+    def _annotation(self, sample: Sample) -> Path:
+        return self._annotations / sample.video_id / f"{sample.frame + 1:05d}.h5"
+
+    def _split_videos(self) -> set[str]:
+        """Videos of the wanted subset, less those listed as having no sentences."""
+        path = self.root / "Release" / "videoset.csv"
+        videos = set()
+        for line, row in table(path):
+            if len(row) != 9 or row[8] not in ("0", "1"):
+                raise DataError(f"{path}, line {line}: expected 9 columns, the last one 0 or 1, got {row}")
+            if int(row[8]) == SUBSETS[self.split]:
+                videos.add(plain(row[0], f"{path}, line {line}"))
+        missed = text(self.root / "text_annotations" / "a2d_missed_videos.txt")
+        return videos - {line.strip() for line in missed.splitlines()}
+
+    def _rows(self, videos: set[str]) -> list[Row]:
+        """The rows of the sentences about `videos`, in the file's order."""
+        path = self.root / "text_annotations" / "a2d_annotation.txt"
+        rows = []
+        for line, (video_id, instance, query) in columns(path, "video_id", "instance_id", "query"):
+            where = f"{path}, line {line}"
+            if plain(video_id, where) not in videos or instance == MISTAKEN_INSTANCE:
+                continue
+            if not normalise(query):
+                raise DataError(f"{where}: the sentence of video '{video_id}' is empty: drop the row")
+            rows.append((line, video_id, integer(instance, where), normalise(query)))
+        return rows
+
+    def _samples_of(self, rows: list[Row], index: dict[str, dict[int, list[int]]]) -> Iterator[Sample]:
+        """Every annotated frame in which the instance is present; frames without it give none."""
+        kinds, unseen = self._kinds(), []
+        for line, video_id, instance, sentence in rows:
+            frames = [frame for frame, present in index[video_id].items() if instance in present]
+            kind = kinds.get((video_id, instance, sentence))
+            yield from (Sample(video_id, frame, instance, sentence, kind) for frame in frames)
+            if not frames:
+                unseen.append(f"line {line} (video '{video_id}', instance {instance})")
+        if unseen:
+            # An object can leave between its sentence and the few frames that were annotated.
+            shown = ", ".join(unseen[:3]) + (", ..." if len(unseen) > 3 else "")
+            path = self.root / "text_annotations" / "a2d_annotation.txt"
+            warnings.warn(
+                f"{path}: {len(unseen)} of {len(rows)} sentences for {self.split} speak of an instance that "
+                f"is in no annotated frame, and give no samples: {shown}",
+                stacklevel=3,
+            )
+
+    def _kinds(self) -> dict[tuple[str, int, str], str]:
+        path = self.root / "sentence_kinds.csv"
+        if not path.is_file():
+            return {}
+        rows = columns(path, "video_id", "instance_id", "query", "kind")
+        return {
+            (video_id, integer(instance, f"{path}, line {line}"), normalise(query)): kind
+            for line, (video_id, instance, query, kind) in rows
+        }

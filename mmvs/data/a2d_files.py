@@ -1,0 +1,137 @@
+"""Reading A2D-Sentences' files: CSV tables, HDF5 annotations and the index over thousands of them.
+
+Every complaint names the file, the line where there is one, and what to do.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import h5py
+import numpy as np
+from tqdm.auto import tqdm
+
+WORTH_KEEPING = 500  # newly read HDF5 files from which on the index is kept on disk
+
+
+class DataError(ValueError):
+    """A file of the data set that is missing or wrong; the text names it and says what to do."""
+
+
+def read_index(folder: Path, videos: set[str], kept: Path) -> dict[str, dict[int, list[int]]]:
+    """Video id to its annotated frames (0-based, ascending), each with the instance ids present.
+
+    Reads `instance` of every <folder>/<video>/<frame:05d>.h5. Opening thousands of files takes from seconds
+    to minutes, so what was read is kept in the JSON file `kept`, with each file's size and time of change.
+    """
+    try:
+        known = json.loads(kept.read_text())
+    except (OSError, ValueError):
+        known = {}
+    stamps = {name: stamp for video_id in sorted(videos) for name, stamp in _stamps(folder, video_id)}
+    new = [name for name, stamp in stamps.items() if known.get(name, [None])[0] != stamp]
+    try:
+        for name in tqdm(new, desc="reading annotations", unit="file", disable=None, leave=False):
+            ids = read_h5(folder / name, "instance")[0]
+            known[name] = [stamps[name], [int(i) for i in ids]]
+    finally:  # a damaged file does not cost what was read before it
+        if len(new) >= WORTH_KEEPING:
+            _keep(kept, json.dumps(known))
+    index: dict[str, dict[int, list[int]]] = {video_id: {} for video_id in videos}
+    for name in sorted(stamps):
+        path = folder / name
+        number = integer(path.stem, path)
+        if number < 1:
+            raise DataError(f"{path}: frames are numbered from 1: rename the file")
+        index[path.parent.name][number - 1] = known[name][1]
+    return {video_id: dict(sorted(frames.items())) for video_id, frames in index.items()}
+
+
+def _stamps(folder: Path, video_id: str) -> Iterator[tuple[str, list[int]]]:
+    """(<video>/<file>, [bytes, time of change]) of a video's annotation files."""
+    annotated = folder / video_id
+    files = [e for e in os.scandir(annotated) if e.name.endswith(".h5")] if annotated.is_dir() else []
+    if not files:
+        raise DataError(f"{annotated}: no .h5 files, but the video has sentences: restore the folder")
+    for entry in files:
+        yield f"{video_id}/{entry.name}", [entry.stat().st_size, entry.stat().st_mtime_ns]
+
+
+def read_h5(path: Path, *names: str) -> list[np.ndarray]:
+    """Data sets of an HDF5 file; `instance` always as (N,)."""
+    try:
+        with h5py.File(path, "r") as file:
+            values = [np.asarray(file[name][()]) for name in names]
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such annotation file: restore it") from None
+    except KeyError:
+        raise DataError(f"{path}: lacks one of the data sets {', '.join(names)}: replace the file") from None
+    except OSError as error:
+        raise DataError(f"{path}: damaged or not HDF5 ({error}): replace the file") from error
+    return [v.reshape(-1) if name == "instance" else v for name, v in zip(names, values, strict=True)]
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write a file whole, or not at all where that is not allowed: the index is only a convenience."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_text(text)
+        os.replace(partial, path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def text(path: Path) -> str:
+    """A text file, UTF-8 with or without byte order mark."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file: it belongs to the data set, put it there") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 ({error}): convert the file") from None
+
+
+def table(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells) of every row of a CSV file that is not blank."""
+    reader = csv.reader(io.StringIO(text(path), newline=""), strict=True)
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield reader.line_num, [cell.strip() for cell in row]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not CSV ({error}): mend the quotes") from None
+
+
+def columns(path: Path, *names: str) -> Iterator[tuple[int, list[str]]]:
+    """(line number, the named columns) of every row of a CSV file with a header."""
+    rows = table(path)
+    _, header = next(rows, (1, []))
+    missing = [name for name in names if name not in header]
+    if missing:
+        raise DataError(f"{path}: no column {', '.join(missing)}: the first line should be {','.join(names)}")
+    for line, row in rows:
+        if len(row) != len(header):
+            raise DataError(f"{path}, line {line}: {len(row)} columns, not {len(header)}: quote the commas")
+        yield line, [row[header.index(name)] for name in names]
+
+
+def integer(number: str, where: object) -> int:
+    """A whole number found at `where`."""
+    try:
+        return int(number)
+    except ValueError:
+        raise DataError(f"{where}: expected a whole number, got '{number}'") from None
+
+
+def plain(video_id: str, where: object) -> str:
+    """A video id becomes a file name: refuse those that would lead out of the data set's folders."""
+    if video_id in ("", ".", "..") or any(c in video_id for c in "/\\\0"):
+        raise DataError(f"{where}: '{video_id}' is not a video id: it must be a plain name without slashes")
+    return video_id

@@ -1,0 +1,115 @@
+"""Sample → Clip → Batch: cut the window, fit it to the canvas, augment, collate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+from transformers import PreTrainedTokenizerBase
+
+from mmvs.config import Data
+from mmvs.data import geometry
+from mmvs.data.a2d import A2DSentences
+from mmvs.data.video import window
+from mmvs.data.words import encode, mirrored
+from mmvs.flow_store import FlowStore
+from mmvs.schema import Batch, Clip
+
+
+class Clips(Dataset):
+    """Clips of a data set: one item an annotated frame, with all sentences asked of it."""
+
+    def __init__(
+        self, samples: A2DSentences, flow: FlowStore, data: Data, training: bool = False, seed: int = 0,
+        only: Sequence[int] | None = None,
+    ):  # fmt: skip
+        """samples and flow of the same videos; training: augment, and draw at most `sentences_per_clip`;
+        only: positions in `samples` to keep, None for all."""
+        self.samples, self.flow, self.data, self.training = samples, flow, data, training
+        self.generator = torch.Generator().manual_seed(seed)
+        frames: dict[tuple[str, int], list[int]] = {}
+        for i in range(len(samples)) if only is None else only:
+            frames.setdefault((samples[i].video_id, samples[i].frame), []).append(i)
+        self.positions = list(frames.values())
+        self.jitter = v2.ColorJitter(data.jitter, data.jitter, data.jitter / 2) if data.jitter else None
+        self._kept: dict[int, Clip] = {}
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, item: int) -> Clip:
+        clip = self._kept.get(item)
+        if clip is None:
+            clip = self._cut(self.positions[item])
+            if self.data.cache:
+                self._kept[item] = clip
+        return self._augmented(clip) if self.training else clip
+
+    def at(self, position: int, frame: int, video: np.ndarray) -> Clip:
+        """The clip around any frame of a sample's video, given as decoded (F, H, W, 3); its mask is unknown: empty."""
+        indices = window(frame, self.data.frames, self.data.stride, len(video))
+        truth = torch.zeros(1, *video.shape[1:3], dtype=torch.bool)
+        return self._on_canvas(video[indices], indices, truth, [position])
+
+    def _cut(self, positions: list[int]) -> Clip:
+        """Read the window of these samples, which share video and frame."""
+        indices, frames = self.samples.window(positions[0], self.data.frames, self.data.stride)
+        present = self.samples.masks_in_frame(positions[0])
+        masks = [torch.from_numpy(present[self.samples[i].instance_id]) for i in positions]
+        return self._on_canvas(frames, indices, torch.stack(masks), positions)
+
+    def _on_canvas(self, frames: np.ndarray, indices: list[int], masks: Tensor, positions: list[int]) -> Clip:
+        first, data = self.samples[positions[0]], self.data
+        original = frames.shape[1:3]
+        flow = self.flow.read(first.video_id, self.samples.video_path(first.video_id), indices)
+        return Clip(
+            frames=geometry.fit_frames(torch.from_numpy(frames).permute(0, 3, 1, 2), data.size),
+            flow=geometry.fit_flow(torch.from_numpy(flow), data.size, original),
+            masks=geometry.fit_masks(masks, data.size),
+            valid=geometry.valid_area(data.size, original),
+            sentences=[self.samples[i].sentence for i in positions],
+            samples=positions,
+            target=data.frames // 2,
+            original_size=original,
+        )
+
+    def _augmented(self, clip: Clip) -> Clip:
+        """Draw sentences; flip picture, flow, mask and words together; jitter colours, never flow."""
+        drawn = torch.randperm(len(clip.samples), generator=self.generator)[: self.data.sentences_per_clip]
+        frames, flow, valid, masks = clip.frames, clip.flow, clip.valid, clip.masks[drawn]
+        sentences = [clip.sentences[i] for i in drawn]
+        if torch.rand((), generator=self.generator) < self.data.flip:
+            frames, flow, valid, masks = frames.flip(-1), flow.flip(-1), valid.flip(-1), masks.flip(-1)
+            flow = flow * flow.new_tensor([-1, 1]).view(2, 1, 1)
+            sentences = [mirrored(sentence) for sentence in sentences]
+        if self.jitter:
+            frames = self.jitter(frames)
+        return Clip(
+            frames, flow, masks, valid, sentences, [clip.samples[i] for i in drawn], clip.target, clip.original_size
+        )
+
+
+def collate(tokenizer: PreTrainedTokenizerBase, max_words: int) -> Callable[[list[Clip]], Batch]:
+    """A collate function for DataLoader: B clips and their N sentences into one Batch."""
+
+    def collated(clips: list[Clip]) -> Batch:
+        words, words_mask = encode(tokenizer, [s for clip in clips for s in clip.sentences], max_words)
+        counts = torch.tensor([len(clip.samples) for clip in clips])
+        return Batch(
+            frames=torch.stack([clip.frames for clip in clips]),
+            flow=torch.stack([clip.flow for clip in clips]),
+            masks=torch.cat([clip.masks for clip in clips]).float(),
+            valid=torch.stack([clip.valid for clip in clips]),
+            words=words,
+            words_mask=words_mask,
+            clip_of_sentence=torch.repeat_interleave(torch.arange(len(clips)), counts),
+            target=clips[0].target,
+            samples=[i for clip in clips for i in clip.samples],
+            original_sizes=[clip.original_size for clip in clips],
+        )
+
+    return collated

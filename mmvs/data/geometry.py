@@ -1,0 +1,73 @@
+"""Fit a picture into the model's square canvas, and bring a prediction back (the published geometry).
+
+scale = min(size / H, size / W), sizes rounded, centred on zeros (offset = floor of half the rest);
+bicubic pictures, nearest masks; flow is resized bilinearly AND its values scale with the picture.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as T
+
+
+def fitted(height: int, width: int, size: int) -> tuple[int, int, int, int]:
+    """Where a picture of height x width lies on the canvas: (top, left, height, width) in pixels."""
+    scale = min(size / height, size / width)
+    h, w = max(1, round(height * scale)), max(1, round(width * scale))
+    return (size - h) // 2, (size - w) // 2, h, w
+
+
+def fit_frames(frames: Tensor, size: int) -> Tensor:
+    """(T, 3, H, W) uint8 → (T, 3, size, size) uint8, black around the picture."""
+    return _placed(frames, size, lambda x, hw: T.resize(x, hw, InterpolationMode.BICUBIC, antialias=True))
+
+
+def fit_masks(masks: Tensor, size: int) -> Tensor:
+    """(N, H, W) bool → (N, size, size) bool, False around the picture."""
+    return _placed(masks.to(torch.uint8), size, lambda x, hw: T.resize(x, hw, InterpolationMode.NEAREST)).bool()
+
+
+def fit_flow(flow: Tensor, size: int, original: tuple[int, int]) -> Tensor:
+    """(T, 2, h, w) in pixels of its own resolution → (T, 2, size, size) in pixels of the canvas.
+
+    original  (H, W) of the video: what decides where the picture lies; h x w may be any stored resolution.
+    """
+    top, left, height, width = fitted(*original, size)
+    stored_h, stored_w = flow.shape[-2:]
+    if (stored_h, stored_w) != (height, width):
+        flow = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)
+        flow = flow * flow.new_tensor([width / stored_w, height / stored_h]).view(2, 1, 1)
+    canvas = flow.new_zeros(*flow.shape[:-2], size, size)
+    canvas[..., top : top + height, left : left + width] = flow
+    return canvas
+
+
+def valid_area(size: int, original: tuple[int, int]) -> Tensor:
+    """(size, size) bool: True where the canvas shows the picture."""
+    top, left, height, width = fitted(*original, size)
+    area = torch.zeros(size, size, dtype=torch.bool)
+    area[top : top + height, left : left + width] = True
+    return area
+
+
+def restore(maps: Tensor, original: tuple[int, int]) -> Tensor:
+    """Bring maps of the canvas (N, size, size) back to the video's (N, H, W): enlarge to cover, crop the centre."""
+    height, width = original
+    size = maps.shape[-1]
+    cover = round(size * max(height / size, width / size))
+    if cover != size:
+        maps = F.interpolate(maps[:, None], size=(cover, cover), mode="bilinear", align_corners=False)[:, 0]
+    top, left = (cover - height) // 2, (cover - width) // 2
+    return maps[:, top : top + height, left : left + width]
+
+
+def _placed(pictures: Tensor, size: int, resize) -> Tensor:
+    top, left, height, width = fitted(*pictures.shape[-2:], size)
+    if pictures.shape[-2:] != (height, width):
+        pictures = resize(pictures, [height, width])
+    canvas = pictures.new_zeros(*pictures.shape[:-2], size, size)
+    canvas[..., top : top + height, left : left + width] = pictures
+    return canvas

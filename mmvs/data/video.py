@@ -1,0 +1,187 @@
+"""Video files through PyAV: exact frames by index, and a deterministic writer.
+
+A frame's index is its place in display order. Positions are taken from the packets' own time
+stamps, read without decoding, rather than from frame rate x time: B-frames, a start time other
+than zero and a varying frame rate then need no special case.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.error import FFmpegError, InvalidDataError
+from av.video.reformatter import VideoReformatter
+
+
+class VideoError(ValueError):
+    """A video that is missing, damaged or too short; the text names the file."""
+
+
+class Timetable(NamedTuple):
+    """When the frames of a video are shown, in ticks of its stream."""
+
+    shown: np.ndarray  # (frames,) int64, ascending
+    keys: np.ndarray  # (K,) int64 when the key frames are shown, ascending
+
+
+def frame_count(path: str | Path) -> int:
+    """Number of frames that can be decoded. Reads the packets, decodes none; VideoError names the file."""
+    with _open(path) as (container, stream):
+        table = _timetable(path, container, stream)
+    return sum(1 for _ in _decoded(path)) if table is None else len(table.shown)
+
+
+def frame_size(path: str | Path) -> tuple[int, int]:
+    """(H, W) in pixels. Reads the header only; VideoError names the file."""
+    with _open(path) as (_, stream):
+        return stream.height, stream.width
+
+
+def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
+    """Frames by 0-based index, in the order asked for; indices may repeat and need no order.
+
+    Decodes only from the key frame at or before each wanted frame, up to that frame.
+
+    Returns (n, H, W, 3) uint8 RGB. VideoError names the file that is missing, damaged or too short.
+    """
+    indices = [int(i) for i in indices]
+    wanted = set(indices)
+    with _open(path) as (container, stream):
+        size = stream.height, stream.width
+        table = _timetable(path, container, stream)
+        if table is not None:
+            count = len(table.shown)
+            if wanted and not 0 <= min(wanted) <= max(wanted) < count:
+                raise VideoError(f"{path}: has {count} frames, but frames {sorted(wanted)} were asked for")
+            frames = _decode_groups(container, stream, table, wanted)
+            times = {int(table.shown[i]): i for i in wanted - frames.keys()}
+    if table is None:  # no time stamps, so no way to seek: count from the start
+        frames = _pick(enumerate(_decoded(path)), {i: i for i in wanted})
+    elif times:  # the seek did not land where decoding can begin
+        frames |= _pick(((frame.pts, frame) for frame in _decoded(path)), times)
+    missing = sorted(wanted - frames.keys())
+    if missing:
+        raise VideoError(f"{path}: frames {missing} cannot be decoded: replace the damaged file")
+    return np.stack([frames[i] for i in indices]) if indices else np.empty((0, *size, 3), np.uint8)
+
+
+def window(frame: int, size: int, stride: int, count: int) -> list[int]:
+    """Indices of `size` frames, `stride` apart, around `frame`, which stands at position size // 2.
+
+    Published convention: frames outside a video of `count` frames are replaced by its first or last one.
+    """
+    if min(size, stride, count) < 1:
+        raise ValueError(f"a window needs size, stride and frames >= 1, got {size}, {stride} and {count}")
+    return [min(max(frame + stride * (k - size // 2), 0), count - 1) for k in range(size)]
+
+
+def write_video(path: str | Path, frames: np.ndarray, fps: float = 25, crf: int = 18) -> None:
+    """Write H.264 (yuv420p, MP4); the file appears whole or not at all, and its bytes are reproducible.
+
+    frames  (T, H, W, 3) uint8 RGB; H and W even, as 4:2:0 wants
+    fps     frames per second
+    crf     x264's constant rate factor: 0 lossless, 18 visually lossless, 51 worst
+    """
+    path, frames = Path(path), np.asarray(frames)
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
+        raise VideoError(f"{path}: expected uint8 (T, H, W, 3), T >= 1, got {frames.dtype} {frames.shape}")
+    if frames.shape[1] % 2 or frames.shape[2] % 2:
+        raise VideoError(f"{path}: H.264 4:2:0 wants an even height and width, got {frames.shape[1:3]}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with av.open(str(partial), "w", format="mp4") as container:
+            # x264 divides the rate control among threads: only one thread gives the same bytes everywhere.
+            options = {"crf": str(crf), "threads": "1"}
+            stream = container.add_stream("libx264", Fraction(fps).limit_denominator(1001), options)
+            stream.height, stream.width = frames.shape[1:3]
+            stream.pix_fmt = "yuv420p"
+            for frame in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode(None))
+        os.replace(partial, path)
+    except (FFmpegError, OSError) as error:
+        raise VideoError(f"{path}: cannot be written ({error}): disk full or folder locked?") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Container and first video stream; whatever FFmpeg objects to meanwhile becomes a VideoError."""
+    path = Path(path)
+    if not path.is_file():
+        raise VideoError(f"{path}: no such video file: put it there, or leave it out of the annotations")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise VideoError(f"{path}: holds no video stream: replace the file")
+            stream = container.streams.video[0]
+            # Clips are small and loader workers many: starting decoder threads would cost more than it saves.
+            stream.codec_context.thread_count = 1
+            # Otherwise the decoder paints over what it cannot decode, and says nothing.
+            stream.codec_context.options = {"err_detect": "explode"}
+            yield container, stream
+    except FFmpegError as error:
+        raise VideoError(f"{path}: damaged or not a video ({error}): replace the file") from error
+
+
+def _timetable(
+    path: str | Path, container: av.container.InputContainer, stream: av.VideoStream
+) -> Timetable | None:
+    """Read all packets to their end. None where they carry no usable time stamps."""
+    packets = [p for p in container.demux(stream) if p.size]
+    if len(packets) < stream.frames or any(p.is_corrupt for p in packets):
+        raise VideoError(f"{path}: cut short, {len(packets)} of {stream.frames} frames left: replace it")
+    if not packets or any(p.pts is None for p in packets):
+        return None
+    shown = sorted(p.pts for p in packets if not p.is_discard)  # discarded by the container's edit list
+    keys = sorted(p.pts for p in packets if p.is_keyframe)
+    if not shown or not keys or len(set(shown)) < len(shown) or keys[0] > shown[0]:
+        return None
+    return Timetable(np.array(shown), np.array(keys))
+
+
+def _decode_groups(
+    container: av.container.InputContainer, stream: av.VideoStream, table: Timetable, wanted: set[int]
+) -> dict[int, np.ndarray]:
+    """Index to picture, with one seek per group of pictures; leaves out what cannot be had by seeking."""
+    groups: dict[int, dict[int, int]] = {}
+    for index in sorted(wanted):
+        time = int(table.shown[index])
+        # A key frame serves only frames shown after it: those stored after but shown before it
+        # lean on the group before as well.
+        key = int(table.keys[np.searchsorted(table.keys, time, side="right") - 1])
+        groups.setdefault(key, {})[time] = index
+    frames: dict[int, np.ndarray] = {}
+    for key, times in groups.items():
+        container.seek(key, stream=stream)
+        # Entering an open group of pictures can look like damage; the caller then decodes from the start.
+        with suppress(InvalidDataError):
+            frames |= _pick(((frame.pts, frame) for frame in container.decode(stream)), times)
+    return frames
+
+
+def _decoded(path: str | Path) -> Iterator[av.VideoFrame]:
+    """All frames from the start."""
+    with _open(path) as (container, stream):
+        yield from container.decode(stream)
+
+
+def _pick(labelled: Iterable[tuple[int, av.VideoFrame]], wanted: dict[int, int]) -> dict[int, np.ndarray]:
+    """Frames whose label is a key of `wanted`, as (H, W, 3) RGB under its value; stops once complete."""
+    rgb = VideoReformatter()  # one for all frames: setting it up outweighs the conversion of a small frame
+    frames: dict[int, np.ndarray] = {}
+    for label, frame in labelled:
+        if label in wanted:
+            frames[wanted[label]] = rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
+            if len(frames) == len(wanted):
+                break
+    return frames

@@ -1,0 +1,62 @@
+"""Sentences to token ids: BERT's tokenizer, or a WordPiece vocabulary learnt from the training sentences."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from tokenizers import BertWordPieceTokenizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from torch import Tensor
+from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBase
+
+from mmvs.config import Language, resolve
+
+_MIRROR = {"left": "right", "right": "left"}
+
+
+def tokenizer(language: Language, folder: Path, sentences: Iterable[str]) -> PreTrainedTokenizerBase:
+    """The tokenizer of a run: BERT's own, or for `small` the one saved in `folder`, trained first if it is not there.
+
+    Raises OSError (of transformers) when a named tokenizer is neither a local folder nor can be downloaded.
+    """
+    if language.name != "small":
+        local = resolve(language.name)
+        return AutoTokenizer.from_pretrained(str(local) if local.is_dir() else language.name)
+    if not (folder / "tokenizer.json").exists():
+        pieces = word_pieces(sentences, language.vocabulary)
+        made = BertTokenizerFast(tokenizer_object=BertWordPieceTokenizer(pieces, lowercase=True)._tokenizer)
+        made.save_pretrained(folder)
+    return BertTokenizerFast.from_pretrained(folder)
+
+
+def word_pieces(sentences: Iterable[str], size: int) -> dict[str, int]:
+    """A WordPiece vocabulary: every character, alone and as a continuation, then the most frequent words.
+
+    Counted, not trained: the `tokenizers` library's trainer breaks ties differently at every call.
+    """
+    counts = Counter(word for s in sentences for word, _ in BertPreTokenizer().pre_tokenize_str(s))
+    characters = sorted({c for word in counts for c in word})
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters)]
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))
+    return {piece: i for i, piece in enumerate(dict.fromkeys([*pieces, *frequent][:size]))}
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, sentences: list[str], max_words: int) -> tuple[Tensor, Tensor]:
+    """Tokenise N sentences: ids (N, L) int64 from [CLS] to [SEP], then padding, and its mask (N, L) bool.
+
+    Raises ValueError on an empty sentence: it describes nothing.
+    """
+    for position, sentence in enumerate(sentences):
+        if not sentence.strip():
+            raise ValueError(f"sentence {position} is empty; say which object to segment")
+    coded = tokenizer(sentences, padding=True, truncation=True, max_length=max_words, return_tensors="pt")
+    return coded["input_ids"], coded["attention_mask"].to(torch.bool)
+
+
+def mirrored(sentence: str) -> str:
+    """The sentence as it reads when the picture is flipped: left and right change places, their endings stay."""
+    return re.sub(r"\b(left|right)(?=(?:-?most|wards?|-hand|-handed)?\b)", lambda m: _MIRROR[m[1]], sentence)

@@ -1,0 +1,92 @@
+"""Attention blocks and sinusoidal positions: what the coarse mask, the transformer and the fusion share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries over a context (Vaswani et al. 2017)."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"model width {width} must be a multiple of the number of heads {heads}")
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, queries: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Let every query gather what it needs from the context.
+
+        queries  (N, Q, D)
+        context  (N, K, D)
+        mask     (N, K) bool, False: nobody looks there; None: all are seen
+
+        Returns (N, Q, D).
+        """
+        n, length, width = queries.shape
+        q = self.query(queries).view(n, length, self.heads, -1).transpose(1, 2)
+        k, v = self.key_value(context).view(n, -1, 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        seen = None if mask is None else mask[:, None, None]
+        gathered = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        return self.out(gathered.transpose(1, 2).reshape(n, length, width))
+
+
+class Block(nn.Module):
+    """Pre-norm residual block: self-attention (if wanted), attention over a context, feed-forward."""
+
+    def __init__(self, width: int, heads: int, dropout: float, self_attention: bool = False):
+        super().__init__()
+        self.own = Attention(width, heads) if self_attention else None
+        self.norm_own = nn.LayerNorm(width) if self_attention else None
+        self.norm_queries = nn.LayerNorm(width)
+        self.norm_context = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, queries: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Refine the queries (N, Q, D) by a context (N, K, D); mask (N, K) bool. Returns (N, Q, D)."""
+        if self.own is not None:
+            own = self.norm_own(queries)
+            queries = queries + self.dropout(self.own(own, own))
+        gathered = self.attention(self.norm_queries(queries), self.norm_context(context), mask)
+        queries = queries + self.dropout(gathered)
+        return queries + self.dropout(self.feed_forward(queries))
+
+
+def sinusoid(positions: Tensor, width: int) -> Tensor:
+    """Sinusoidal code of positions (Vaswani et al. 2017, 3.5): (K,) float → (K, width); width is even."""
+    rates = torch.exp(torch.arange(0, width, 2, device=positions.device) * (-math.log(10_000.0) / width))
+    angles = positions.float()[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def grid_code(h: int, w: int, width: int, device: torch.device) -> Tensor:
+    """Code of every cell of an h x w map, rows and columns half of the width each: (h*w, width)."""
+    rows = sinusoid(torch.arange(h, device=device), width // 2)
+    columns = sinusoid(torch.arange(w, device=device), width - width // 2)
+    return torch.cat([rows[:, None].expand(h, w, -1), columns[None].expand(h, w, -1)], dim=2).flatten(0, 1)
+
+
+class MaskHead(nn.Module):
+    """Mask logits of a feature map: every cell draws its own `scale` x `scale` patch (sub-pixel convolution).
+
+    One logit a cell cannot outline an object of a few cells' size; Shi et al. 2016, arXiv:1609.05158.
+    """
+
+    def __init__(self, width: int, scale: int):
+        super().__init__()
+        self.draw = nn.Sequential(nn.Conv2d(width, scale * scale, 1), nn.PixelShuffle(scale))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """features (N, D, h, w) → logits (N, 1, scale * h, scale * w)."""
+        return self.draw(features)

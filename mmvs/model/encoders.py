@@ -1,0 +1,183 @@
+"""One encoder a modality: ResNets on frames and on flow, BERT on sentences (paper, section 3.1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.models.resnet import BasicBlock, conv1x1
+from torchvision.utils import flow_to_image
+from transformers import AutoModel, BertConfig, BertModel
+
+from mmvs.config import Backbone, Language, resolve
+from mmvs.schema import Features
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ImageEncoder(nn.Module):
+    """A ResNet that gives three pyramid levels of the target frame and the top level of every frame."""
+
+    def __init__(self, backbone: Backbone, channels: int = 3):
+        super().__init__()
+        self.pretrained = backbone.name != "narrow" and backbone.weights is not None
+        if backbone.name == "narrow":
+            self.body, self.widths = _narrow(backbone.widths, channels)
+        else:
+            self.body, self.widths = _torchvision(backbone, channels)
+
+    def forward(self, images: Tensor, target: int) -> Features:
+        """Encode a window.
+
+        images  (B, T, C, H, W) float, normalised
+        target  position of the annotated frame: only its fine levels are kept
+
+        Returns Features: levels fine to coarse (B, C_k, h_k, w_k); top (B, T, C, h, w).
+        """
+        clips, frames = images.shape[:2]
+        *levels, top = self.body(images.flatten(0, 1)).values()
+        levels = [level.unflatten(0, (clips, frames))[:, target] for level in levels]
+        return Features(levels, top.unflatten(0, (clips, frames)))
+
+
+class AppearanceEncoder(ImageEncoder):
+    """ResNet on RGB frames."""
+
+    def __init__(self, backbone: Backbone):
+        super().__init__(backbone)
+        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, frames: Tensor, target: int) -> Features:
+        """frames (B, T, 3, H, W) uint8 RGB → Features."""
+        return super().forward((frames - self.mean) / self.std, target)
+
+
+class MotionEncoder(ImageEncoder):
+    """ResNet on optical flow, raw or rendered as a colour wheel (Baker et al. 2007)."""
+
+    def __init__(self, backbone: Backbone):
+        self.wheel = backbone.input == "wheel"
+        super().__init__(backbone, channels=3 if self.wheel else 2)
+        self.wheel = backbone.input == "wheel"
+        self.flow_scale = backbone.flow_scale
+        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, flow: Tensor, target: int) -> Features:
+        """flow (B, T, 2, H, W) float, pixels per frame → Features."""
+        if not self.wheel:
+            return super().forward(flow / self.flow_scale, target)
+        # frame by frame: the wheel's radius is the largest motion of ITS frame
+        images = torch.stack([flow_to_image(one) for one in flow.flatten(0, 1)]).unflatten(0, flow.shape[:2])
+        return super().forward((images - self.mean) / self.std, target)
+
+
+class NoMotion(nn.Module):
+    """The trivial twin of MotionEncoder: same shapes, nothing seen (switch `motion`)."""
+
+    def __init__(self, widths: list[int], strides: list[int]):
+        super().__init__()
+        self.widths, self.strides = widths, strides
+
+    def forward(self, flow: Tensor, target: int) -> Features:
+        """flow (B, T, 2, H, W) → Features of zeros."""
+        b, t, _, height, width = flow.shape
+        sizes = [(-(-height // s), -(-width // s)) for s in self.strides]
+        levels = [flow.new_zeros(b, c, *size) for c, size in zip(self.widths, sizes, strict=True)]
+        return Features(levels[:-1], levels[-1][:, None].expand(-1, t, -1, -1, -1))
+
+
+class LanguageEncoder(nn.Module):
+    """BERT and a projection to the model's width."""
+
+    def __init__(self, language: Language, vocabulary: int, width: int):
+        super().__init__()
+        self.pretrained = language.name != "small"
+        if self.pretrained:
+            self.bert = AutoModel.from_pretrained(_local_or_hub(language.name), add_pooling_layer=False)
+        else:
+            self.bert = BertModel(
+                BertConfig(
+                    vocab_size=vocabulary,
+                    hidden_size=language.width,
+                    num_hidden_layers=language.layers,
+                    num_attention_heads=language.heads,
+                    intermediate_size=2 * language.width,
+                    max_position_embeddings=language.max_words,
+                ),
+                add_pooling_layer=False,
+            )
+        self.project = nn.Sequential(
+            nn.Linear(self.bert.config.hidden_size, width), nn.LayerNorm(width), nn.Dropout(0.1)
+        )
+
+    def forward(self, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the sentences.
+
+        words  (N, L) int64 token ids, [CLS] first
+        mask   (N, L) bool, False for padding
+
+        Returns words (N, L, D) and the sentence's summary, its [CLS], (N, D).
+        """
+        states = self.bert(input_ids=words, attention_mask=mask.long()).last_hidden_state
+        states = self.project(states)
+        return states, states[:, 0]
+
+
+def _narrow(widths: list[int], channels: int) -> tuple[nn.Module, list[int]]:
+    """A ResNet-10 with the given widths: stem stride 2, levels of stride 2, 4, 8 and a top of stride 8."""
+    if len(widths) != 4:
+        raise ValueError(f"a narrow backbone has 4 widths (stem, strides 2, 4, 8), not {widths}")
+    stem, one, two, three = widths
+    body = nn.ModuleDict(
+        {
+            "stem": nn.Sequential(
+                nn.Conv2d(channels, stem, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(stem),
+                nn.ReLU(inplace=True),
+            ),
+            "layer1": _basic_block(stem, one, 1),
+            "layer2": _basic_block(one, two, 2),
+            "layer3": _basic_block(two, three, 2),
+            "layer4": _basic_block(three, three, 1),
+        }
+    )
+    layers = {f"layer{i}": str(i) for i in range(1, 5)}
+    return IntermediateLayerGetter(body, layers), [one, two, three, three]
+
+
+def _basic_block(into: int, out: int, stride: int) -> BasicBlock:
+    same = into == out and stride == 1
+    shortcut = None if same else nn.Sequential(conv1x1(into, out, stride), nn.BatchNorm2d(out))
+    return BasicBlock(into, out, stride, shortcut)
+
+
+def _torchvision(backbone: Backbone, channels: int) -> tuple[nn.Module, list[int]]:
+    """One of torchvision's ResNets without its head; Bottleneck ones keep layer4 at stride 16, as published."""
+    file = resolve(backbone.weights) if backbone.weights and Path(backbone.weights).suffix else None
+    dilate = {"replace_stride_with_dilation": [False, False, True]}
+    basic = backbone.name in ("resnet18", "resnet34")  # torchvision cannot dilate their blocks
+    try:
+        net = torchvision.models.get_model(
+            backbone.name, weights=None if file else backbone.weights, **({} if basic else dilate)
+        )
+    except ValueError as error:
+        raise ValueError(f"backbone '{backbone.name}': {error}; use 'narrow' or a torchvision ResNet") from None
+    if file:
+        if not file.is_file():
+            raise FileNotFoundError(f"backbone weights {file} do not exist; give a file, a torchvision name or null")
+        net.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
+    if channels != 3:
+        net.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
+    widths = [64, 128, 256, 512] if basic else [256, 512, 1024, 2048]
+    return IntermediateLayerGetter(net, {f"layer{i}": str(i) for i in range(1, 5)}), widths
+
+
+def _local_or_hub(name: str) -> str:
+    folder = resolve(name)
+    return str(folder) if folder.is_dir() else name

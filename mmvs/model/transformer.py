@@ -1,0 +1,90 @@
+"""Stage 2: the multi-modal video transformer (paper, section 3.3)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mmvs.model.attention import Block, MaskHead, grid_code, sinusoid
+
+
+class Refined(NamedTuple):
+    """What the transformer says of the target frame."""
+
+    appearance: Tensor  # (N, D, h, w) Ta
+    motion: Tensor  # (N, D, h, w) Tm
+    features: Tensor  # (N, D, h, w) decoded, where the fusion starts
+    logits: Tensor  # (N, 1, s*h, s*w) correction of the coarse mask
+
+
+class MultiModalVideoTransformer(nn.Module):
+    """Multi-modal encoder within a frame, temporal encoder across frames, decoder for the target frame."""
+
+    def __init__(self, width: int, heads: int, layers: int, dropout: float, scale: int):
+        super().__init__()
+        self.modality = nn.Parameter(0.02 * torch.randn(3, width))  # words, appearance, motion
+        self.encoder = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.temporal = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.decoder = nn.ModuleList(Block(width, heads, dropout, self_attention=True) for _ in range(layers))
+        self.query = nn.Linear(2 * width, width)
+        self.norm = nn.LayerNorm(width)
+        self.head = MaskHead(width, scale)
+
+    def forward(self, words: Tensor, words_mask: Tensor, appearance: Tensor, motion: Tensor, target: int) -> Refined:
+        """Let words, looks and motion inform each other, then gather over time.
+
+        words       (N, L, D)
+        words_mask  (N, L) bool
+        appearance  (N, T, D, h, w)  stage 1's features
+        motion      (N, T, D, h, w)  top level of the flow-ResNet
+        target      position of the annotated frame
+
+        Returns Refined, for the target frame.
+        """
+        n, t, width, h, w = appearance.shape
+        length, cells = words.shape[1], h * w
+        place = grid_code(h, w, width, words.device)
+
+        looks = appearance.flatten(3).transpose(2, 3) + place + self.modality[1]
+        moves = motion.flatten(3).transpose(2, 3) + place + self.modality[2]
+        text = (words + self.modality[0])[:, None].expand(-1, t, -1, -1)
+        tokens = torch.cat([text, looks, moves], dim=2).flatten(0, 1)
+        mask = torch.cat([words_mask, words_mask.new_ones(n, 2 * cells)], dim=1).repeat_interleave(t, dim=0)
+        for block in self.encoder:
+            tokens = block(tokens, tokens, mask)
+        zl, z = tokens.unflatten(0, (n, t)).split([length, 2 * cells], dim=2)
+
+        # time counts from the target frame, so that any number of frames before and after it will do
+        time = sinusoid(torch.arange(t, device=words.device) - target, width)
+        z = z + time[:, None]
+        for block in self.temporal[:-1]:
+            flat = z.flatten(1, 2)
+            z = block(flat, flat).unflatten(1, (t, 2 * cells))
+        now = self.temporal[-1](z[:, target], z.flatten(1, 2))  # nothing later reads the other frames
+        ta, tm = now.split([cells, cells], dim=1)
+
+        text = (zl + time[:, None]).flatten(1, 2)
+        context = torch.cat([text, ta, tm], dim=1)
+        mask = torch.cat([words_mask.repeat(1, t), words_mask.new_ones(n, 2 * cells)], dim=1)
+        refined = self.query(torch.cat([ta, tm], dim=2)) + place
+        for block in self.decoder:
+            refined = block(refined, context, mask)
+        ta, tm, refined = (x.transpose(1, 2).reshape(n, width, h, w) for x in (ta, tm, self.norm(refined)))
+        return Refined(ta, tm, refined, self.head(refined))
+
+
+class NoTransformer(nn.Module):
+    """The trivial twin: the target frame's streams, added (switch `transformer`)."""
+
+    def __init__(self, width: int, scale: int):
+        super().__init__()
+        self.add = nn.Sequential(nn.Conv2d(2 * width, width, 3, padding=1), nn.ReLU(inplace=True))
+        self.head = MaskHead(width, scale)
+
+    def forward(self, words: Tensor, words_mask: Tensor, appearance: Tensor, motion: Tensor, target: int) -> Refined:
+        """Same contract as MultiModalVideoTransformer; the words stay unread here."""
+        ta, tm = appearance[:, target], motion[:, target]
+        features = self.add(torch.cat([ta, tm], dim=1))
+        return Refined(ta, tm, features, self.head(features))

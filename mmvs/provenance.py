@@ -1,0 +1,63 @@
+"""Where a number came from: parameters, code, versions, data, machine."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import platform
+import resource
+import subprocess
+from typing import Any
+
+from mmvs.config import ROOT, Experiment
+
+_PACKAGES = ("torch", "torchvision", "transformers", "lightning", "numpy", "opencv-python", "av", "h5py")
+
+
+def provenance(experiment: Experiment, device: str, wall_seconds: dict[str, float], command: str) -> dict[str, Any]:
+    """Everything needed to repeat a result.
+
+    wall_seconds  seconds by stage ("training", "evaluation")
+    command       the shell command that repeats it
+    """
+    return {
+        "command": command,
+        "run": experiment.run,
+        "seed": experiment.seed,
+        "fingerprint": experiment.fingerprint(),
+        "parameters": experiment.model_dump(mode="json"),
+        **git_state(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "device": device,
+        "wall_seconds": {stage: round(seconds, 1) for stage, seconds in wall_seconds.items()},
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def git_state() -> dict[str, Any]:
+    """The commit, and whether tracked code differs from it (rendered reports do not count); None outside git."""
+    commit = _git("rev-parse", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!reports")
+    return {"git_commit": commit, "git_dirty": None if commit is None else bool(changed)}
+
+
+def as_json(value: Any) -> str:
+    """JSON as it stands in reports: indented, with a final newline."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _git(*words: str) -> str | None:
+    try:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,248 @@
+"""Reports: executed notebooks as pages that open offline, and the list of all runs.
+
+`python -m mmvs.report` writes reports/index.html and reports/README.md;
+`python -m mmvs.report render FILE.ipynb` writes FILE.html.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jinja2 import Environment
+from markupsafe import Markup
+
+from mmvs.config import LADDER, ROOT, Experiment, resolve
+from mmvs.tables import ReportError, kinds_first, read_result
+
+THUMBNAILS = ("scores", "ladder", "cases-motion", "curves", "strips")  # the first two that exist are shown
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1080px; margin: 2em auto; padding: 0 1em; }
+h1, h2, h3 { line-height: 1.2; font-weight: 600; } h2 { margin-top: 2em; } a { color: #0b62a4; }
+table { border-collapse: collapse; margin: 1em 0; font-size: 14px; display: block; overflow-x: auto; }
+th, td { padding: .3em .8em; border-bottom: 1px solid #e3e3e3; text-align: right; vertical-align: top; }
+th:first-child, td:first-child, td.text, th.text { text-align: left; } thead th { border-bottom: 2px solid #999; }
+tbody tr:hover { background: #f6f8fa; } img { max-width: 100%; height: auto; } .pale { color: #777; font-size: 13px; }
+.bad { color: #a40000; } .thumbnails img { height: 150px; margin: 0 1em 1em 0; border: 1px solid #e3e3e3; }
+pre { background: #f6f8fa; padding: .6em .9em; overflow-x: auto; border-radius: 4px; font-size: 13px; line-height: 1.4; }
+.output pre { background: none; padding: .2em .9em; margin: .2em 0; } .prompt, .anchor-link { display: none; }
+"""
+
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title><style>{{ style }}</style></head><body>
+{{ body }}
+</body></html>
+"""
+
+INDEX = """<h1>Runs</h1>
+<p>Every experiment with results under <code>reports/</code>. Scores are mean IoU on the run's first data set.</p>
+<table><thead><tr><th>run</th><th class="text">data set</th>{% for kind in kinds %}<th>{{ kind }}</th>{% endfor %}
+<th>seed</th><th class="text">date</th><th class="text">commit</th></tr></thead><tbody>
+{% for run in runs %}<tr><td><a href="#{{ run.name }}">{{ run.name }}</a></td>
+{% if run.scores %}<td class="text">{{ run.data_set }}</td>
+{% for kind in kinds %}<td>{{ run.score(kind) }}</td>{% endfor %}
+<td>{{ run.seed }}</td><td class="text">{{ run.date }}</td><td class="text">{{ run.commit }}</td>
+{% else %}<td class="text {{ 'bad' if run.problem }}" colspan="{{ kinds|length + 4 }}">
+{{ run.problem or 'unfinished: no metrics.json yet' }}</td>{% endif %}</tr>
+{% else %}<tr><td>no run yet: <code>make report</code></td></tr>{% endfor %}
+</tbody></table>
+{% for run in runs %}<h2 id="{{ run.name }}">{{ run.name }}</h2>
+{% if run.problem %}<p class="bad">{{ run.problem }}</p>{% endif %}
+<p class="pale">{{ run.parameters }}</p>
+<p>{% for text, link in run.links.items() %}<a href="{{ link }}">{{ text }}</a>
+{{- " · " if not loop.last }} {% endfor %}</p>
+<p class="thumbnails">{% for link in run.thumbnails %}<a href="{{ link }}"><img src="{{ link }}" alt="{{ link }}"></a>
+{% endfor %}</p>{% endfor %}"""
+
+LIST = """# Runs
+
+Every experiment with results in this folder; the same list with pictures: [index.html](index.html).
+Scores are mean IoU on the run's first data set.
+
+| run | data set |{% for kind in kinds %} {{ kind }} |{% endfor %} parameters | date | commit | pages |
+|---|---|{% for kind in kinds %}---:|{% endfor %}---|---|---|---|
+{% for run in runs -%}
+| {{ run.name }} | {{ run.data_set if run.scores else (run.problem or "unfinished: no metrics.json yet") }} |
+{%- for kind in kinds %} {{ run.score(kind) }} |{% endfor %} {{ run.parameters }} | {{ run.date }} | {{ run.commit }} |
+{%- for text, link in run.links.items() %} [{{ text }}]({{ link }}){% endfor %} |
+{% endfor %}"""
+
+
+@dataclass
+class Run:
+    """One folder under reports/, as the lists show it."""
+
+    name: str
+    scores: dict[str, Any] = field(default_factory=dict)  # of metrics.json
+    provenance: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""  # why the scores cannot be read
+    links: dict[str, str] = field(default_factory=dict)  # text -> relative link
+    thumbnails: list[str] = field(default_factory=list)
+
+    @property
+    def data_set(self) -> str:
+        return next(iter(self.scores), "")
+
+    @property
+    def seed(self) -> str:
+        return str(self.provenance.get("seed", ""))
+
+    @property
+    def date(self) -> str:
+        return str(self.provenance.get("date", ""))[:10]
+
+    @property
+    def commit(self) -> str:
+        return str(self.provenance.get("git_commit") or "")[:10] + ("+" if self.provenance.get("git_dirty") else "")
+
+    @property
+    def parameters(self) -> str:
+        """The parameters that tell runs apart, in a line."""
+        given = self.provenance.get("parameters") or {}
+        data, model, training = (given.get(part, {}) for part in ("data", "model", "training"))
+        switches = {name: model.get(name) for name in ("motion", "transformer", "language_guided", "alignment")}
+        rung = next((rung for rung, values in LADDER.items() if values == switches), "")
+        off = ", ".join(f"no {name}" for name, value in switches.items() if value is False)
+        told = {
+            "model": rung or off,
+            "width": model.get("width"),
+            "trained on": data.get("train_on"),
+            "frames": data.get("frames"),
+            "steps": training.get("steps"),
+            "clips a step": training.get("batch"),
+            "flow": given.get("flow", {}).get("estimator"),
+        }
+        return ", ".join(f"{name} {value}" for name, value in told.items() if value)
+
+    def score(self, kind: str) -> str:
+        value = self.scores.get(self.data_set, {}).get(kind, {}).get("mean_iou")
+        return "" if value is None else f"{value:.3f}"
+
+
+def runs(reports: Path) -> list[Run]:
+    """Every run under a reports folder, by name; a metrics.json that cannot be read becomes its `problem`.
+
+    The notebooks' default run, `smoke`, is left out: it exists only where somebody tried them.
+    """
+    found = []
+    for folder in sorted(p for p in Path(reports).iterdir() if p.is_dir() and p.name != "smoke"):
+        result_file, notebooks = folder / "metrics.json", sorted(folder.glob("*.ipynb"))
+        if not (result_file.exists() or notebooks):
+            continue
+        run = Run(folder.name)
+        try:
+            result = read_result(result_file) if result_file.exists() else {}
+            run.scores, run.provenance = result.get("scores", {}), result.get("provenance", {})
+        except ReportError as error:
+            run.problem = str(error).replace(f"{ROOT}{os.sep}", "")
+        pages = [p.with_suffix(".html") if p.with_suffix(".html").exists() else p for p in notebooks]
+        files = [*pages, *(folder / name for name in ("metrics.json", "ladder.json", "flow_quality.json"))]
+        run.links = {p.name.removesuffix(".html"): p.relative_to(reports).as_posix() for p in files if p.exists()}
+        params = ROOT / "params" / f"{folder.name}.yaml"
+        if params.exists() and Path(reports).resolve() == ROOT / "reports":
+            run.links["parameters"] = f"../params/{params.name}"
+        pictures = [folder / "figures" / f"{name}.png" for name in THUMBNAILS]
+        run.thumbnails = [p.relative_to(reports).as_posix() for p in pictures if p.exists()][:2]
+        found.append(run)
+    return found
+
+
+def write_index(reports: Path) -> list[Path]:
+    """Write index.html and README.md of a reports folder; returns their paths."""
+    reports = Path(reports)
+    reports.mkdir(parents=True, exist_ok=True)
+    found = runs(reports)
+    kinds = kinds_first({kind for run in found for kind in run.scores.get(run.data_set, {})})
+    page = _page("Runs", Environment(autoescape=True).from_string(INDEX).render(runs=found, kinds=kinds))
+    escaped = Environment(autoescape=False, finalize=_markdown).from_string(LIST)
+    return [
+        _write(reports / "index.html", page),
+        _write(reports / "README.md", escaped.render(runs=found, kinds=kinds).rstrip() + "\n"),
+    ]
+
+
+def render(notebook: Path) -> Path:
+    """An executed notebook as one HTML file beside it: pictures inside, no script, nothing from the network."""
+    from nbconvert import HTMLExporter  # slow to import, and of no use to the index
+    from pygments.formatters import HtmlFormatter
+
+    notebook = resolve(notebook)
+    try:
+        content = nbformat.read(notebook, as_version=4)
+    except FileNotFoundError:
+        raise ReportError(f"no notebook {notebook}: papermill writes it when it runs one") from None
+    except Exception as error:  # nbformat raises many kinds
+        raise ReportError(f"{notebook} is not a notebook ({error}): run papermill again") from None
+    for cell in content.cells:
+        if cell.cell_type == "code":  # progress bars are for whoever waits, not for whoever reads
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and not _is_widget(o)]
+    body, _ = HTMLExporter(template_name="basic", exclude_input_prompt=True).from_notebook_node(content)
+    heading = next((c.source.splitlines()[0] for c in content.cells if c.source.startswith("# ")), notebook.stem)
+    page = _page(heading.lstrip("# "), body, HtmlFormatter().get_style_defs(".highlight"))
+    return _write(notebook.with_suffix(".html"), page)
+
+
+def save(figure: Any, folder: Path, name: str) -> Any:
+    """Write a figure to <folder>/figures/<name>.png; returns the figure, so that a notebook shows it."""
+    path = Path(folder) / "figures" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=figure.dpi, bbox_inches="tight")
+    return figure
+
+
+def closing(experiment: Experiment, notebook: str) -> str:
+    """The last words of a notebook: where its files are, and the command that makes them again."""
+    folder, name = experiment.folder, f"{notebook}.ipynb"
+    shown = folder.relative_to(ROOT).as_posix() if folder.is_relative_to(ROOT) else str(folder)
+    params = f" -f params/{experiment.run}.yaml" if (ROOT / f"params/{experiment.run}.yaml").exists() else ""
+    return (
+        f"Files: {shown}/ (figures in {shown}/figures/)\n"
+        f"Again: mkdir -p {shown} && papermill notebooks/{name} {shown}/{name}{params}"
+    )
+
+
+def _is_widget(output: Any) -> bool:
+    return any("widget" in kind for kind in output.get("data", {}))
+
+
+def _markdown(value: Any) -> Any:
+    """Values inside a Markdown table: no cell or tag may be opened by them."""
+    return value.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ") if isinstance(value, str) else value
+
+
+def _page(title: str, body: str, style: str = "") -> str:
+    environment = Environment(autoescape=True)
+    return environment.from_string(PAGE).render(title=title, body=Markup(body), style=Markup(style + STYLE))
+
+
+def _write(path: Path, text: str) -> Path:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(text)
+    os.replace(unfinished, path)
+    return path
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: no argument writes the list of runs; `render FILE.ipynb` a notebook's page."""
+    parser = argparse.ArgumentParser(prog="python -m mmvs.report", description=__doc__)
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("render", help="a notebook's page").add_argument("notebook", nargs="+", type=Path)
+    parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of the runs")
+    given = parser.parse_args(arguments)
+    try:
+        rendering = given.command == "render"
+        written = [render(path) for path in given.notebook] if rendering else write_index(resolve(given.reports))
+    except ReportError as error:
+        parser.exit(1, f"{error}\n")
+    for path in written:
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

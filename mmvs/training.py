@@ -1,0 +1,268 @@
+"""Train a Segmenter with Lightning: `fit(experiment)` loads a finished run, resumes a broken one.
+
+Command line: `python -m mmvs.training params/<run>.yaml [--rung B+M --seed 1]`, or `torchrun` in
+place of `python` for several GPUs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, RandomSampler
+from transformers import PreTrainedTokenizerBase
+
+from mmvs import config
+from mmvs.config import Experiment
+from mmvs.data.catalogue import open_dataset, open_flow
+from mmvs.data.clips import Clips, collate
+from mmvs.data.words import tokenizer
+from mmvs.losses import Objective
+from mmvs.metrics import SegmentationMetrics
+from mmvs.model.segmenter import Segmenter
+from mmvs.provenance import as_json
+from mmvs.schema import Batch
+
+
+@dataclass
+class Trained:
+    """A finished run, ready to be evaluated."""
+
+    experiment: Experiment
+    segmenter: Segmenter  # in eval mode
+    tokenizer: PreTrainedTokenizerBase
+    steps: int
+    seconds: float
+
+
+class SegmenterTraining(lightning.LightningModule):
+    """The optimisation of one Experiment: objective, parameter groups, schedule, logs."""
+
+    def __init__(self, experiment: Experiment, vocabulary: int):
+        super().__init__()
+        self.experiment = experiment
+        self.segmenter = Segmenter(experiment.model, vocabulary)
+        self.objective = Objective(experiment.loss, experiment.model.alignment)
+        self.validation = SegmentationMetrics()
+        self.seconds = 0.0  # of training, over all resumed parts
+        self._since = time.monotonic()
+
+    def training_step(self, batch: Batch, step: int) -> Tensor:
+        """Loss of one batch; every term is logged under its name."""
+        terms = self.objective(self.segmenter(batch), batch)
+        self.log_dict({f"train/{name}": term for name, term in terms.items()}, batch_size=len(batch.masks))
+        return terms["loss"]
+
+    def validation_step(self, batch: Batch, step: int) -> None:
+        """Score a batch of held-out training videos, on the canvas."""
+        prediction = self.segmenter(batch)
+        self.log("val/loss", self.objective(prediction, batch)["loss"], batch_size=len(batch.masks), sync_dist=True)
+        masks = prediction.probability() > self.experiment.evaluation.threshold
+        for mask, truth in zip(masks, batch.masks.bool(), strict=True):
+            self.validation.update(mask, truth)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores that choose the best checkpoint."""
+        scores = self.validation.compute()
+        self.validation.reset()
+        self.log("val/mean_iou", scores["mean_iou"], prog_bar=True)
+        self.log("val/overall_iou", scores["overall_iou"])
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW over backbones, language and the rest, each with its own rate; warm-up, then cosine decay."""
+        t = self.experiment.training
+        rates = {"backbones": t.backbone_rate, "language": t.language_rate, "rest": t.rate}
+        groups: dict[tuple[str, bool], list[Tensor]] = {}
+        for name, parameter in self.segmenter.named_parameters():
+            part = "language" if ".bert." in name else "backbones" if ".body." in name else "rest"
+            groups.setdefault((part, parameter.ndim > 1), []).append(parameter)
+        optimizer = torch.optim.AdamW(
+            {"params": params, "name": f"{part}{'' if decays else ' (no decay)'}", "lr": rates[part],
+             "weight_decay": t.weight_decay if decays else 0.0}
+            for (part, decays), params in groups.items()
+        )  # fmt: skip
+
+        def share_of_rate(step: int) -> float:
+            if step < t.warmup:
+                return (step + 1) / t.warmup
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - t.warmup) / max(1, t.steps - t.warmup))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Start the clock of this part of the training."""
+        self._since = time.monotonic()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the weights mean: the experiment, and the seconds spent so far."""
+        now = time.monotonic()
+        self.seconds, self._since = self.seconds + now - self._since, now
+        checkpoint["mmvs"] = {
+            "fingerprint": self.experiment.fingerprint(),
+            "experiment": self.experiment.model_dump_json(),
+            "seconds": self.seconds,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting where the broken run stopped."""
+        self.seconds = checkpoint["mmvs"]["seconds"]
+
+
+def fit(experiment: Experiment, progress: bool = True) -> Trained:
+    """Train, or go on training, or load what is trained: whichever `reports/<run>` still needs.
+
+    A run made with other parameters is moved aside (`checkpoints-<its fingerprint>`), never overwritten.
+    Raises DataError or FlowError, naming the file, where data are missing: `mmvs.data.catalogue.prepare` makes them.
+    """
+    folder, t = experiment.folder, experiment.training
+    checkpoints = folder / "checkpoints"
+    _set_aside_other_run(experiment, checkpoints)
+    if t.threads:
+        torch.set_num_threads(t.threads)
+
+    samples = open_dataset(experiment.data.train_on, experiment.data)
+    sentences = {samples[i].sentence for i in range(len(samples))}
+    words = tokenizer(experiment.model.language, checkpoints / "vocabulary", sentences)
+    if (checkpoints / "finished.json").exists():
+        return load(checkpoints / "best.ckpt", experiment)
+
+    lightning.seed_everything(experiment.seed, verbose=False)
+    training, validation = _split(samples, experiment)
+    flow = open_flow(experiment.data.train_on, experiment)
+    together = collate(words, experiment.model.language.max_words)
+    loader = {"collate_fn": together, "num_workers": experiment.data.workers,
+              "persistent_workers": experiment.data.workers > 0, "pin_memory": torch.cuda.is_available()}  # fmt: skip
+    clips = Clips(samples, flow, experiment.data, training=True, seed=experiment.seed, only=training)
+    drawn = RandomSampler(clips, generator=torch.Generator().manual_seed(experiment.seed))
+    train_loader = DataLoader(clips, t.batch, sampler=drawn, drop_last=len(clips) >= t.batch, **loader)
+    held_out = Clips(samples, flow, experiment.data, only=validation)
+    val_loader = DataLoader(held_out, t.batch, **loader)
+
+    part = f"part-{len(list((folder / 'logs').glob('part-*'))):03d}"  # a resumed run must not overwrite its curves
+    module = SegmenterTraining(experiment, len(words))
+    last = checkpoints / "last.ckpt"
+    trainer = lightning.Trainer(
+        max_steps=t.steps,
+        max_epochs=-1,
+        val_check_interval=min(t.validate_every, t.steps),
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        gradient_clip_val=t.clip,
+        precision=_precision(t.precision),
+        log_every_n_steps=min(10, t.steps),
+        logger=[CSVLogger(folder / "logs", name=None, version=part), TensorBoardLogger(folder / "logs", name=None, version=part)],
+        callbacks=[
+            ModelCheckpoint(checkpoints, "best", monitor="val/mean_iou", mode="max", save_last=True,
+                            enable_version_counter=False),
+            LearningRateMonitor("step"),
+            *([TQDMProgressBar(refresh_rate=10)] if progress else []),
+        ],
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        trainer.fit(module, train_loader, val_loader, ckpt_path=last if last.exists() else None, weights_only=False)
+    _join_curves(folder / "logs")
+    if trainer.interrupted:
+        raise KeyboardInterrupt(f"training stopped at step {trainer.global_step}; call fit again to go on")
+    if trainer.is_global_zero:
+        done = {"fingerprint": experiment.fingerprint(), "steps": trainer.global_step, "seconds": module.seconds}
+        (checkpoints / "finished.json").write_text(as_json(done))
+    return load(checkpoints / "best.ckpt", experiment)
+
+
+def load(checkpoint: Path, experiment: Experiment) -> Trained:
+    """A trained Segmenter from a checkpoint of `fit`; FileNotFoundError names what is missing."""
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"no checkpoint {checkpoint}; train it with mmvs.training.fit or `make report`")
+    kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    words = tokenizer(experiment.model.language, checkpoint.parent / "vocabulary", [])
+    segmenter = Segmenter(experiment.model, len(words))
+    prefix = "segmenter."
+    weights = {k.removeprefix(prefix): v for k, v in kept["state_dict"].items() if k.startswith(prefix)}
+    segmenter.load_state_dict(weights)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    finished = checkpoint.parent / "finished.json"
+    done = json.loads(finished.read_text()) if finished.exists() else {"steps": kept["global_step"], "seconds": 0.0}
+    return Trained(experiment, segmenter.to(device).eval(), words, done["steps"], done["seconds"])
+
+
+def _split(samples, experiment: Experiment) -> tuple[list[int], list[int]]:
+    """Positions for training and for validation; no video is in both."""
+    per_video: dict[str, list[int]] = {}
+    for i in range(len(samples)):
+        per_video.setdefault(samples[i].video_id, []).append(i)
+    videos = sorted(per_video)
+    held = min(experiment.training.validation_clips, max(1, len(videos) // 5))
+    order = torch.randperm(len(videos), generator=torch.Generator().manual_seed(0)).tolist()
+    validation = [i for v in order[:held] for i in per_video[videos[v]]]
+    training = [i for v in sorted(order[held:]) for i in per_video[videos[v]]]
+    return training, validation
+
+
+def _set_aside_other_run(experiment: Experiment, checkpoints: Path) -> None:
+    mark = checkpoints / "fingerprint"
+    if mark.exists() and (old := mark.read_text().strip()) != experiment.fingerprint():
+        aside = checkpoints.with_name(f"checkpoints-{old}")
+        warnings.warn(f"{checkpoints} holds a run with other parameters: moved to {aside.name}", stacklevel=3)
+        number = 1
+        while aside.exists():
+            aside, number = checkpoints.with_name(f"checkpoints-{old}-{number}"), number + 1
+        checkpoints.rename(aside)
+        logs = checkpoints.with_name("logs")
+        if logs.exists():
+            logs.rename(aside / "logs")
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    mark.write_text(experiment.fingerprint())
+
+
+def _join_curves(logs: Path) -> None:
+    """One metrics.csv from all parts of a run that was broken and resumed; later parts win."""
+    parts = [pd.read_csv(file) for file in sorted(logs.glob("part-*/metrics.csv"))]
+    if parts:
+        pd.concat(parts).groupby("step", as_index=False).last().to_csv(logs / "metrics.csv", index=False)
+
+
+def _precision(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    if not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+
+
+def arguments(description: str) -> Experiment:
+    """The experiment of a command line: PARAMS [--rung R] [--seed S]."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("params", help="a params file, such as params/moving_shapes.yaml")
+    parser.add_argument("--rung", choices=config.LADDER, help="train this rung of the ablation ladder")
+    parser.add_argument("--seed", type=int, help="in place of the params file's seed")
+    given = parser.parse_args()
+    experiment = config.load(given.params)
+    seed = experiment.seed if given.seed is None else given.seed
+    if given.rung:
+        return experiment.on_rung(given.rung, seed)
+    return experiment.model_copy(update={"seed": seed})
+
+
+if __name__ == "__main__":
+    from mmvs.data.catalogue import prepare
+
+    chosen = arguments("Train one experiment; call it again to go on where it stopped.")
+    prepare(chosen)
+    fit(chosen)

@@ -1,0 +1,67 @@
+"""Parameters: what is wrong is named, and what decides a result decides the fingerprint."""
+
+import pytest
+
+from mmvs import config
+
+
+def test_unknown_key_is_refused_with_the_nearest_right_name():
+    with pytest.raises(config.ConfigError, match="unknown parameter 'stpes' of Training: did you mean 'steps'"):
+        config.experiment(training={"stpes": 3})
+    with pytest.raises(config.ConfigError, match="unknown parameter 'zzz' of Experiment: known: run, seed"):
+        config.experiment(zzz=1)
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [
+        ({"training": {"steps": "many"}}, "training.steps"),
+        ({"training": {"steps": 0}}, "training.steps"),
+        ({"model": {"motion_backbone": {"input": "uvw"}}}, "model.motion_backbone.input"),
+        ({"run": "../elsewhere"}, "run"),
+        ({"run": "/absolute"}, "run"),
+    ],
+)
+def test_ill_typed_values_are_named(parts, named):
+    with pytest.raises(config.ConfigError, match=named):
+        config.experiment(**parts)
+
+
+def test_load_names_file_and_key(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("run: mine\nmodell: {}\n")
+    with pytest.raises(config.ConfigError, match=r"mine\.yaml.*\n.*did you mean 'model'"):
+        config.load(file)
+    file.write_text("a: [")
+    with pytest.raises(config.ConfigError, match="not YAML"):
+        config.load(file)
+    file.write_text("- a")
+    with pytest.raises(config.ConfigError, match="found list"):
+        config.load(file)
+    with pytest.raises(config.ConfigError, match=r"no params file .*there are: mine\.yaml"):
+        config.load(tmp_path / "other.yaml")
+
+
+def test_rungs_change_one_switch_at_a_time():
+    counts = [sum(switches.values()) for switches in config.LADDER.values()]
+    assert counts == [0, 1, 2, 3, 4]
+    base = config.experiment(run="x")
+    assert base.on_rung("B+M+T+L+A", 0) is base
+    cell = base.on_rung("B+M", 2)
+    assert (cell.run, cell.seed, cell.model.motion, cell.model.transformer) == ("x/ladder/B+M/2", 2, True, False)
+    with pytest.raises(config.ConfigError, match="unknown rung 'B\\+X'"):
+        base.on_rung("B+X", 0)
+
+
+def test_fingerprint_follows_what_decides_the_weights_and_nothing_else():
+    base = config.experiment()
+    same = config.experiment(run="renamed", data={"workers": 1}, evaluation={"threshold": 0.4})
+    assert same.fingerprint() == base.fingerprint()
+    for parts in ({"seed": 1}, {"model": {"motion": False}}, {"data": {"stride": 2}}, {"loss": {"coarse": 0}}):
+        assert config.experiment(**parts).fingerprint() != base.fingerprint()
+
+
+def test_relative_paths_hang_from_the_repository(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert config.resolve("reports") == config.ROOT / "reports"
+    assert config.resolve(tmp_path) == tmp_path

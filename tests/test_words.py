@@ -1,0 +1,53 @@
+"""Sentences to ids, and what a flip does to them."""
+
+import pytest
+
+from mmvs.config import Language
+from mmvs.data.words import encode, mirrored, tokenizer
+
+SENTENCES = ["the red circle moving left", "the blue square that goes up, then turns right"]
+SMALL = Language(name="small", vocabulary=120)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "flipped"),
+    [
+        ("the man on the left", "the man on the right"),
+        ("moving leftwards, then right", "moving rightwards, then left"),
+        ("left-most dog, rightmost cat", "right-most dog, leftmost cat"),
+        ("his left-hand side", "his right-hand side"),
+        ("the bright cleft is alright", "the bright cleft is alright"),
+        ("the dog leftovers", "the dog leftovers"),
+    ],
+)
+def test_mirrored(sentence, flipped):
+    assert mirrored(sentence) == flipped
+    assert mirrored(flipped) == sentence
+
+
+def test_small_vocabulary_is_trained_once_and_kept_with_the_run(tmp_path):
+    first = tokenizer(SMALL, tmp_path / "vocabulary", SENTENCES)
+    again = tokenizer(SMALL, tmp_path / "vocabulary", ["something else"])
+    assert first.get_vocab() == again.get_vocab()
+    assert "circle" in first.get_vocab()
+    assert tokenizer(SMALL, tmp_path / "other", reversed(SENTENCES)).get_vocab() == first.get_vocab()
+
+
+def test_encode_pads_cuts_and_masks(tmp_path):
+    words = tokenizer(SMALL, tmp_path, SENTENCES)
+    ids, mask = encode(words, SENTENCES, 64)
+    assert ids.shape == mask.shape
+    assert mask[1].all() and not mask[0].all()
+    assert words.convert_ids_to_tokens(ids[0][mask[0]].tolist()) == ["[CLS]", *SENTENCES[0].split(), "[SEP]"]
+    assert encode(words, ["left " * 100], 16)[0].shape == (1, 16)
+
+
+def test_unknown_words_do_not_stop_it(tmp_path):
+    ids, _ = encode(tokenizer(SMALL, tmp_path, SENTENCES), ["naïve 图 ✓"], 64)
+    assert ids.shape[0] == 1
+
+
+@pytest.mark.parametrize("empty", ["", "   "])
+def test_an_empty_sentence_is_refused(tmp_path, empty):
+    with pytest.raises(ValueError, match="sentence 1 is empty"):
+        encode(tokenizer(SMALL, tmp_path, SENTENCES), ["a", empty], 64)
