@@ -22,6 +22,7 @@ PAGES = [
     f"{MAIN}/05_qualitative",
     f"{WITHOUT_FLOW}/03_train",
 ]
+INDEX = ["reports/index.html", "reports/README.md"]
 EVERYTHING = [
     *[f"build/{page}.done" for page in PAGES],
     *[f"reports/{page}.html" for page in PAGES],
@@ -67,6 +68,7 @@ python -m nbconvert --log-level WARN --to html $report.ipynb
 rule report:
     input:
         "build/index.done",
+        INDEX,
         EVERYTHING,
 
 
@@ -148,6 +150,7 @@ rule index:
         EVERYTHING,
     output:
         touch("build/index.done"),
+        INDEX,
     message:
         "reports/index.html and reports/README.md"
     shell:

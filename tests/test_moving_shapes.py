@@ -17,10 +17,10 @@ from mmvs.data import moving_shapes
 from mmvs.data.shapes_cast import held_out
 from mmvs.data.shapes_clip import draw_clip, render
 from mmvs.data.shapes_english import WAYS, say
-from mmvs.data.shapes_language import KINDS, Description, denotes
+from mmvs.data.shapes_language import KINDS, Description, denotes, kind_of
 from mmvs.data.shapes_placement import GROWTH
 from mmvs.data.shapes_render import Rendered, visible
-from mmvs.data.shapes_scene import COLOURS, DIRECTIONS, MOTIONS, SHAPES, timing
+from mmvs.data.shapes_scene import COLOURS, DIRECTIONS, MOTIONS, SHAPES, Body, Looks, Scene, timing
 from mmvs.data.shapes_tree import write_instances
 from mmvs.data.video import frame_count, frame_size, read_frames
 
@@ -256,6 +256,37 @@ def test_no_single_frames_flow_tells_the_temporal_target(clips):
             phase = int(frame >= scene.change)
             alike = [body.program[phase] for body in scene.bodies if body.looks == target.looks]
             assert alike.count(target.program[phase]) >= 2
+
+
+def scene_of(*programs, shape="circle"):
+    """A scene of look-alikes, but for a red square that goes left."""
+    alike, other = Looks(shape, "red", "small", "stripes"), Looks("square", "red", "small", "checks")
+    still = {"at": (9, 9), "angle": 0, "velocity": ((0, 0), (0, 0)), "growth": (0, 0), "spin": (0, 0)}
+    bodies = [Body(alike, program, 6, **still) for program in programs] + [
+        Body(other, ("left", "left"), 6, **still)
+    ]
+    return Scene(tuple(bodies), change=6, annotated=(4, 6, 8), camera=(0, 0), size=(64, 64), frames=13)
+
+
+def test_kinds_by_hand():
+    up, down, left = ("up", "up"), ("down", "down"), ("left", "left")
+    says_up = Description(shape="circle", motion="up")
+    assert kind_of(scene_of(up, down, down), 0, says_up) == "motion"
+    assert kind_of(scene_of(up, down), 0, says_up) is None  # one look-alike is not enough
+    assert kind_of(scene_of(up, ("down", "up"), down), 0, says_up) is None  # someone else goes up, later
+    assert kind_of(scene_of(left, down), 0, Description(shape="circle", motion="left")) == "both"
+    assert (
+        kind_of(scene_of(left, down), 0, Description(colour="red", motion="left")) is None
+    )  # the square, too
+    assert kind_of(scene_of(up, down), 2, Description(shape="square")) == "appearance"
+    assert kind_of(scene_of(up, ("growing", "growing")), 2, Description("square", size="small")) is None
+    turns = Description(program=("up", "left"))
+    assert kind_of(scene_of(("up", "left"), up, left), 0, turns) == "temporal"
+    assert kind_of(scene_of(("up", "left"), up, down), 0, turns) is None  # going left at the end tells
+    assert kind_of(scene_of(("up", "left"), down, left), 0, turns) is None  # going up at the start tells
+    stops = Description(program=("moving", "still"))
+    assert kind_of(scene_of(("up", "still"), up, ("still", "still")), 0, stops) == "temporal"
+    assert kind_of(scene_of(("up", "still"), up, ("down", "still")), 0, stops) is None  # two stop
 
 
 def test_kinds_are_about_equally_many():

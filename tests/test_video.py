@@ -112,7 +112,7 @@ def test_written_clip_comes_back(tmp_path):
 
 
 def test_writing_is_reproducible_and_leaves_nothing_else(tmp_path):
-    frames = np.random.default_rng(0).integers(0, 256, (9, *SIZE, 3), dtype=np.uint8)
+    frames = np.random.default_rng(0).integers(0, 256, (3, 320, 64, 3), dtype=np.uint8)
     write_video(tmp_path / "a.mp4", frames)
     write_video(tmp_path / "b.mp4", frames)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
@@ -177,6 +177,8 @@ def test_errors_name_the_file(tmp_path):
         bad.write_bytes(content)
         with pytest.raises(VideoError, match=f"{name}.mp4"):
             read_frames(bad, range(30))
+        with pytest.raises(VideoError, match=f"{name}.mp4"):
+            frame_count(bad)
     for ask in (frame_count, frame_size, lambda p: read_frames(p, [0])):
         with pytest.raises(VideoError, match=r"absent\.mp4: no such video"):
             ask(tmp_path / "absent.mp4")
@@ -184,7 +186,8 @@ def test_errors_name_the_file(tmp_path):
 
 def test_most_damage_inside_a_clip_is_noticed(tmp_path):
     """Arithmetic code can stay valid; but left to itself the decoder would hide two thirds of the damage."""
-    path, texture = tmp_path / "clip.mp4", np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    path = tmp_path / "clip.mp4"
+    texture = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     write_video(path, np.stack([np.roll(texture, k, 1) for k in range(13)]))
     whole, noticed = path.read_bytes(), 0
     starts = range(whole.index(b"mdat") + 900, whole.index(b"moov") - 200, 400)

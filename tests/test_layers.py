@@ -1,0 +1,107 @@
+"""The import table: arrows point downstream, so that every part can be read, tested and replaced alone."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from mmvs.config import ROOT
+
+START = ["schema", "config"]
+DATA = ["data.*", "flow", "flow_store"]
+MODEL = ["model.*"]
+JUDGEMENT = ["losses", "metrics"]
+
+# What a file may import of ours; the first pattern that fits a file's name counts.
+MAY_IMPORT = {
+    "schema": [],
+    "config": [],
+    # data: from a file's frames to a batch
+    "data.a2d": [*START, "data.a2d_files", "data.video"],
+    "data.shapes_*": [*START, "data.shapes_*"],
+    "data.moving_shapes": [*START, "data.shapes_*", "data.video"],
+    "data.clips": [*START, "data.a2d", "data.geometry", "data.video", "data.words", "flow_store"],
+    "data.catalogue": [*START, *DATA],
+    "data.*": START,
+    "flow": START,
+    "flow_store": [*START, "flow", "data.video"],
+    # model: the parts never see each other
+    "model.segmenter": [*START, *MODEL],
+    "model.attention": START,
+    "model.*": [*START, "model.attention"],
+    # judgement: never the model, never the data
+    "losses": START,
+    "metrics": START,
+    # a run
+    "provenance": START,
+    "training": [*START, *DATA, *MODEL, *JUDGEMENT, "provenance"],
+    "evaluation": [*START, *DATA, *MODEL, *JUDGEMENT, "provenance", "training"],
+    # from files on disk alone
+    "tables": [*START, *JUDGEMENT],
+    "figures": [*START, *JUDGEMENT, "tables"],
+    "report": [*START, *JUDGEMENT, "tables", "figures"],
+}
+FILES = sorted((ROOT / "mmvs").rglob("*.py"))
+
+
+def fits(name: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def dotted(file: Path) -> str:
+    """mmvs/data/a2d.py is "data.a2d", mmvs/data/__init__.py is "data", mmvs/__init__.py is ""."""
+    parts = file.relative_to(ROOT / "mmvs").with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {dotted(file) for file in FILES}
+
+
+def imports_of(file: Path) -> set[str]:
+    """Names of our own files that a file imports, anywhere in its text."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file.name}:{node.lineno}: write imports in full, from mmvs"
+            module = node.module
+            names = [f"{module}.{alias.name}" for alias in node.names]
+            names = [name if name.removeprefix("mmvs.") in NAMES else module for name in names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {name.removeprefix("mmvs.") for name in names if name.startswith("mmvs.")}
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=dotted)
+def test_imports_follow_the_table(file):
+    if file.name == "__init__.py":
+        assert not imports_of(file), "a package's __init__ imports nothing: no re-exports"
+        return
+    name = dotted(file)
+    allowed = [MAY_IMPORT[pattern] for pattern in MAY_IMPORT if fnmatchcase(name, pattern)]
+    assert allowed, f"{name} is a new file: give it a line in the table"
+    forbidden = {other for other in imports_of(file) if not fits(other, allowed[0])}
+    assert not forbidden, f"{name} may import {', '.join(allowed[0]) or 'nothing of ours'}, not {forbidden}"
+
+
+def test_the_table_names_no_file_that_is_gone():
+    for pattern in MAY_IMPORT:
+        assert any(fnmatchcase(name, pattern) for name in NAMES), f"no file is called {pattern}"
+
+
+@pytest.mark.parametrize("file", [*FILES, *sorted((ROOT / "tests").glob("*.py"))], ids=lambda file: file.name)
+def test_every_file_says_what_it_is(file):
+    assert ast.get_docstring(ast.parse(file.read_text())), f"{file.name} has no docstring"
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, mmvs; print(sorted({'torch', 'numpy', 'cv2', 'pandas'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,164 @@
+"""fit: idempotent, resumable, and nothing is lost when parameters change or the job is killed."""
+
+import json
+
+import pandas as pd
+import pytest
+import tiny
+import torch
+
+from mmvs import evaluation
+from mmvs.config import Experiment, experiment
+from mmvs.data.catalogue import prepare
+from mmvs.evaluation import evaluate, examples, ladder, track
+from mmvs.training import SegmenterTraining, fit
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Experiment:
+    folder = tmp_path_factory.mktemp("run")
+    run = experiment(
+        run="tiny",
+        reports=str(folder / "reports"),
+        data={
+            "train_on": "moving_shapes-train",
+            "evaluate_on": ["moving_shapes-test", "moving_shapes-unseen"],
+            "roots": {"moving_shapes": str(folder / "data")},
+            "size": 64,
+            "stride": 3,
+            "workers": 0,
+            "moving_shapes": {"train_clips": 5, "test_clips": 2, "unseen_clips": 1},
+        },
+        flow={"root": str(folder / "flow"), "workers": 1},
+        model=tiny.model().model_dump(),
+        training={"steps": 4, "batch": 2, "warmup": 1, "validate_every": 2, "validation_clips": 1, "rate": 1e-3},
+    )
+    prepare(run, progress=False)
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(run):
+    return fit(run, progress=False)
+
+
+def test_a_finished_run_is_loaded_not_trained_again(run, trained, monkeypatch):
+    monkeypatch.setattr(SegmenterTraining, "training_step", lambda *_: pytest.fail("trained again"))
+    again = fit(run, progress=False)
+    assert again.steps == trained.steps == 4 and again.seconds == trained.seconds > 0
+    for one, other in zip(again.segmenter.parameters(), trained.segmenter.parameters(), strict=True):
+        assert torch.equal(one, other)
+    curves = pd.read_csv(run.folder / "logs" / "metrics.csv")
+    assert curves["val/mean_iou"].count() == 2 and curves["train/final"].notna().any()
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(run, monkeypatch):
+    killed = run.model_copy(update={"run": "killed"})
+    step = SegmenterTraining.training_step
+    seen: list[int] = []
+
+    def dies(self, batch, index):
+        if self.global_step == 3:
+            raise RuntimeError("killed")
+        return step(self, batch, index)
+
+    monkeypatch.setattr(SegmenterTraining, "training_step", dies)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(killed, progress=False)
+    assert not (killed.folder / "checkpoints" / "finished.json").exists()
+
+    def counts(self, batch, index):
+        seen.append(self.global_step)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(SegmenterTraining, "training_step", counts)
+    assert fit(killed, progress=False).steps == 4
+    assert seen == [2, 3]  # the checkpoint of step 2, not a new start
+    assert pd.read_csv(killed.folder / "logs" / "metrics.csv")["val/mean_iou"].count() == 2
+
+
+def test_other_parameters_move_the_old_run_aside(run):
+    first = run.model_copy(update={"run": "changed", "training": run.training.model_copy(update={"steps": 2})})
+    fit(first, progress=False)
+    second = first.model_copy(update={"seed": 7})
+    with pytest.warns(UserWarning, match="other parameters"):
+        fit(second, progress=False)
+    aside = first.folder / f"checkpoints-{first.fingerprint()}"
+    assert (aside / "best.ckpt").exists() and (first.folder / "checkpoints" / "best.ckpt").exists()
+
+
+def test_the_same_seed_gives_the_same_weights(run, trained):
+    twin = fit(run.model_copy(update={"run": "twin"}), progress=False)
+    for one, other in zip(twin.segmenter.parameters(), trained.segmenter.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_every_parameter_is_in_one_group_and_norms_do_not_decay(run):
+    module = SegmenterTraining(run, tiny.VOCABULARY)
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    assert sum(len(g["params"]) for g in groups) == len(list(module.segmenter.parameters()))
+    assert all(p.ndim <= 1 for g in groups if g["weight_decay"] == 0 for p in g["params"])
+
+
+def test_metrics_file_has_the_fixed_layout_and_is_computed_once(run, trained, monkeypatch):
+    result = evaluate(trained, progress=False)
+    written = json.loads((run.folder / "metrics.json").read_text())
+    assert written == result and result["run"] == "tiny"
+    assert set(result["scores"]) == {"moving_shapes-test", "moving_shapes-unseen", "moving_shapes-test-shuffled"}
+    for groups in result["scores"].values():
+        assert {"mean_iou", "overall_iou", "precision@0.5", "map", "selection_accuracy"} <= set(groups["all"])
+        assert sum(g["samples"] for kind, g in groups.items() if kind != "all") == groups["all"]["samples"]
+    assert result["provenance"]["fingerprint"] == run.fingerprint()
+    table = pd.read_csv(run.folder / "samples.csv")
+    scored = table[table.data_set == "moving_shapes-test"]
+    assert scored.iou.mean() == pytest.approx(result["scores"]["moving_shapes-test"]["all"]["mean_iou"], abs=1e-4)
+
+    monkeypatch.setattr(evaluation, "_score", lambda *_: pytest.fail("scored again"))
+    assert evaluate(trained, progress=False) == result
+
+
+def test_shuffled_sentences_come_from_other_videos(run):
+    from mmvs.data.catalogue import open_dataset, open_flow
+    from mmvs.data.clips import Clips
+
+    samples = open_dataset("moving_shapes-train", run.data)
+    exchanged = evaluation.Exchanged(Clips(samples, open_flow("moving_shapes-train", run), run.data))
+    assert sorted(exchanged.order) == list(range(len(samples)))
+    same = [samples[i].video_id == samples[int(exchanged.order[i])].video_id for i in range(len(samples))]
+    assert sum(same) == 0
+    clip = exchanged[0]
+    assert clip.sentences == [samples[int(exchanged.order[i])].sentence for i in clip.samples]
+
+
+def test_examples_and_track_show_what_was_scored(run, trained):
+    evaluate(trained, progress=False)
+    table = pd.read_csv(run.folder / "samples.csv")
+    wanted = table[table.data_set == "moving_shapes-test"].iloc[[3, 0]]
+    shown = examples(trained, "moving_shapes-test", wanted["index"].tolist())
+    for example, row in zip(shown, wanted.itertuples(), strict=True):
+        assert (example.sentence, example.frame_index) == (row.sentence, row.frame)
+        assert example.iou == pytest.approx(row.iou, abs=2e-4)
+        assert example.mask.shape == example.truth.shape == example.frame.shape[:2] == example.flow.shape[1:]
+        assert len(example.words) == len(example.attention)
+    frames, probability = track(trained, "moving_shapes-test", 0)
+    assert frames.shape == (13, 64, 64, 3) and probability.shape == (13, 64, 64)
+    first = examples(trained, "moving_shapes-test", [0])[0]
+    assert abs(probability[first.frame_index] - first.probability).max() < 1e-4
+    assert (frames[first.frame_index] == first.frame).all()
+
+
+def test_ladder_trains_what_is_missing_and_reads_the_rest(run, trained, monkeypatch):
+    evaluate(trained, progress=False)
+    assert ladder(run, ["B", "B+M+T+L+A"], [0], train_missing=False).keys() == {"B+M+T+L+A"}
+    cells = ladder(run, ["B", "B+M+T+L+A"], [0], progress=False)
+    assert cells == json.loads((run.folder / "ladder.json").read_text())
+    assert cells["B"]["0"]["moving_shapes-test"]["all"]["samples"] > 0
+    monkeypatch.setattr(evaluation, "fit", lambda *_: pytest.fail("trained again"))
+    assert ladder(run, ["B", "B+M+T+L+A"], [0], progress=False) == cells
+
+
+def test_a_corrupt_metrics_file_is_computed_anew(run, trained):
+    file = run.folder / "metrics.json"
+    file.write_text('{"run": "tiny", "sco')
+    assert evaluate(trained, progress=False)["run"] == "tiny"
+    assert json.loads(file.read_text())["run"] == "tiny"
