@@ -39,10 +39,10 @@ def draw_cast(recipe: str, rng: np.random.Generator) -> Cast:
 
 
 def _similar_looks(rng: np.random.Generator) -> list[Looks]:
-    """Different looks with few values per attribute, so that one attribute is seldom enough; shuffled."""
-    shapes = rng.choice(SHAPES, rng.integers(2, 4), replace=False)
-    colours = rng.choice(COLOURS, rng.integers(1, 4), replace=False)
-    sizes = rng.permutation(SIZES)[: 1 + int(len(colours) == 1 or rng.random() < 0.7)]
+    """Different looks, shuffled: one attribute is often enough, and often shared by others."""
+    shapes = rng.choice(SHAPES, rng.integers(2, 5), replace=False)
+    colours = rng.choice(COLOURS, rng.integers(2, 5), replace=False)
+    sizes = rng.permutation(SIZES)[: rng.integers(1, 3)]
     looks = [
         Looks(str(shape), str(colour), str(size), str(rng.choice(TEXTURES)))
         for shape, colour, size in product(shapes, colours, sizes)

@@ -15,8 +15,8 @@ SPEED = (1.3, 2.3)  # reference pixels per frame
 SPIN = (10.0, 14.0)  # degrees per frame
 GROWTH = 0.05  # of the radius, per frame
 WOBBLE = 12.0  # degrees: how far a direction may be off
-SHARE = 0.55  # of a body that is seen in every annotated frame, at least
-CROSSING = 0.35  # chance that a clip must have bodies that pass behind each other
+SHARE = 0.6  # of a body that is seen in every annotated frame, at least
+CROSSING = 0.3  # chance that a clip must have bodies that pass behind each other
 TRIALS = 96
 
 
@@ -86,7 +86,7 @@ def _promising(scene: Scene, crossing: bool, rng: np.random.Generator) -> list[n
     annotated = [f - when.start for f in scene.annotated]
     seen = apart[:, :, annotated].min((1, 2))
     closest = apart.min((1, 2))
-    good = (seen > 0.6) & ((closest < 0.8) == crossing)
+    good = (seen > 0.7) & ((closest < 0.9) == crossing)
     # Without a crossing the clearest comes first; with one, any.
     order = np.argsort(-np.where(crossing, rng.random(TRIALS), closest), kind="stable")
     return [at[k] for k in order if good[k]][:6]

@@ -78,15 +78,18 @@ def grid_code(h: int, w: int, width: int, device: torch.device) -> Tensor:
 
 
 class MaskHead(nn.Module):
-    """Mask logits of a feature map: every cell draws its own `scale` x `scale` patch (sub-pixel convolution).
+    """Mask logits of a feature map, by filters that the sentence makes.
 
-    One logit a cell cannot outline an object of a few cells' size; Shi et al. 2016, arXiv:1609.05158.
+    The sentence weighs the channels (a dynamic 1 x 1 filter, as in the method's fusion), and every cell draws
+    its own `scale` x `scale` patch: one logit a cell cannot outline an object of a few cells' size
+    (sub-pixel convolution, Shi et al. 2016, arXiv:1609.05158).
     """
 
-    def __init__(self, width: int, scale: int):
+    def __init__(self, width: int, language: int, scale: int = 1):
         super().__init__()
+        self.filter = nn.Linear(language, width)
         self.draw = nn.Sequential(nn.Conv2d(width, scale * scale, 1), nn.PixelShuffle(scale))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """features (N, D, h, w) → logits (N, 1, scale * h, scale * w)."""
-        return self.draw(features)
+    def forward(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """features (N, D, h, w), sentence (N, Dl) → logits (N, 1, scale * h, scale * w)."""
+        return self.draw(features * self.filter(sentence)[:, :, None, None])

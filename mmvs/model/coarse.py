@@ -29,14 +29,15 @@ class CoarseMask(nn.Module):
         self.mix = nn.Sequential(nn.LayerNorm(2 * width), nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, width))
         self.norm = nn.LayerNorm(width)
         self.around = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True))
-        self.head = MaskHead(width, scale)
+        self.head = MaskHead(width, width, scale)
 
-    def forward(self, appearance: Tensor, words: Tensor, words_mask: Tensor) -> Coarse:
+    def forward(self, appearance: Tensor, words: Tensor, words_mask: Tensor, sentence: Tensor) -> Coarse:
         """Find what looks like the sentence, in every frame by itself.
 
         appearance  (N, T, D, h, w)  top level
         words       (N, L, D)
         words_mask  (N, L) bool
+        sentence    (N, D)           summary
 
         Returns Coarse; its logits are `scale` times finer than h x w.
         """
@@ -50,6 +51,6 @@ class CoarseMask(nn.Module):
         found = torch.einsum("ntacl,nlad->ntcad", weights, v).reshape(n, t, h * w, width)
         features = self.norm(cells + self.mix(torch.cat([cells, cells * found], dim=-1)))
         features = features.transpose(2, 3).reshape(n * t, width, h, w)
-        logits = self.head(self.around(features))[:, 0].unflatten(0, (n, t))
+        logits = self.head(self.around(features), sentence.repeat_interleave(t, dim=0))[:, 0].unflatten(0, (n, t))
         attention = weights.mean(2).transpose(2, 3).reshape(n, t, -1, h, w)
         return Coarse(features.unflatten(0, (n, t)), logits, attention)

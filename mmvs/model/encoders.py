@@ -109,12 +109,13 @@ class LanguageEncoder(nn.Module):
                     num_attention_heads=language.heads,
                     intermediate_size=2 * language.width,
                     max_position_embeddings=language.max_words,
+                    hidden_dropout_prob=0.0,  # a hundred words leave little to overfit
+                    attention_probs_dropout_prob=0.0,
+                    initializer_range=language.width**-0.5,
                 ),
                 add_pooling_layer=False,
             )
-        self.project = nn.Sequential(
-            nn.Linear(self.bert.config.hidden_size, width), nn.LayerNorm(width), nn.Dropout(0.1)
-        )
+        self.project = nn.Sequential(nn.Linear(self.bert.config.hidden_size, width), nn.LayerNorm(width))
 
     def forward(self, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Read the sentences.
@@ -122,11 +123,12 @@ class LanguageEncoder(nn.Module):
         words  (N, L) int64 token ids, [CLS] first
         mask   (N, L) bool, False for padding
 
-        Returns words (N, L, D) and the sentence's summary, its [CLS], (N, D).
+        Returns words (N, L, D) and the sentence's summary, their mean, (N, D).
         """
         states = self.bert(input_ids=words, attention_mask=mask.long()).last_hidden_state
         states = self.project(states)
-        return states, states[:, 0]
+        counted = mask[..., None].to(states.dtype)
+        return states, (states * counted).sum(1) / counted.sum(1)
 
 
 def _narrow(widths: list[int], channels: int) -> tuple[nn.Module, list[int]]:

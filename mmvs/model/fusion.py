@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmvs.model.attention import Attention
+from mmvs.model.attention import Attention, MaskHead
 
 
 class LanguageGuidedFusion(nn.Module):
@@ -22,10 +22,10 @@ class LanguageGuidedFusion(nn.Module):
         self.fuse = nn.Sequential(
             nn.Conv2d(2 * width, width, 3, padding=1), nn.GroupNorm(1, width), nn.ReLU(inplace=True)
         )
-        self.correction = nn.Conv2d(width, 1, 1)
+        self.head = MaskHead(width, language)
 
     def forward(
-        self, appearance: Tensor, motion: Tensor, words: Tensor, words_mask: Tensor, coarser: Tensor
+        self, appearance: Tensor, motion: Tensor, words: Tensor, words_mask: Tensor, sentence: Tensor, coarser: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Fuse one level; the sentence decides, cell by cell, what each stream keeps.
 
@@ -33,6 +33,7 @@ class LanguageGuidedFusion(nn.Module):
         motion      (N, D, h, w)    flow-ResNet level, same stride
         words       (N, L, Dl)
         words_mask  (N, L) bool
+        sentence    (N, Dl)         summary
         coarser     (N, D', h', w') result of the level above
 
         Returns features (N, D, h, w) and the level's correction of the mask logits (N, 1, h, w).
@@ -42,10 +43,10 @@ class LanguageGuidedFusion(nn.Module):
         looks = appearance + above
         cells = self.norm(looks).flatten(2).transpose(1, 2)
         read = self.words(cells, self.read(words), words_mask).transpose(1, 2).reshape(n, width, h, w)
-        of_looks, of_motion = torch.tanh(self.filters(F.relu(looks + read))).chunk(2, dim=1)
+        of_looks, of_motion = torch.tanh(self.filters(F.relu(looks + read + looks * read))).chunk(2, dim=1)
         gated = torch.cat([looks * of_looks + looks, motion * of_motion + motion], dim=1)
         features = self.fuse(gated)
-        return features, self.correction(features)
+        return features, self.head(features, sentence)
 
 
 class PlainFusion(nn.Module):
@@ -57,12 +58,12 @@ class PlainFusion(nn.Module):
         self.fuse = nn.Sequential(
             nn.Conv2d(2 * width, width, 3, padding=1), nn.GroupNorm(1, width), nn.ReLU(inplace=True)
         )
-        self.correction = nn.Conv2d(width, 1, 1)
+        self.head = nn.Conv2d(width, 1, 1)
 
     def forward(
-        self, appearance: Tensor, motion: Tensor, words: Tensor, words_mask: Tensor, coarser: Tensor
+        self, appearance: Tensor, motion: Tensor, words: Tensor, words_mask: Tensor, sentence: Tensor, coarser: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Same contract as LanguageGuidedFusion."""
         above = F.interpolate(self.carry(coarser), size=appearance.shape[-2:], mode="bilinear", align_corners=False)
         features = self.fuse(torch.cat([appearance + above, motion], dim=1))
-        return features, self.correction(features)
+        return features, self.head(features)

@@ -54,14 +54,14 @@ class Segmenter(nn.Module):
         moves = _narrowed(self.motion(batch.flow, batch.target), self.motion_necks)
         words, sentence = self.language(batch.words, batch.words_mask)
 
-        coarse = self.coarse(looks.top[spread], words, batch.words_mask)
-        refined = self.refine(words, batch.words_mask, coarse.features, moves.top[spread], batch.target)
+        coarse = self.coarse(looks.top[spread], words, batch.words_mask, sentence)
+        refined = self.refine(words, batch.words_mask, sentence, coarse.features, moves.top[spread], batch.target)
 
         m0 = _up(coarse.logits[:, batch.target, None], size)
         decoder = m0 + _up(refined.logits, size)
         logits, features = decoder, refined.features
         for fusion, look, move in reversed(list(zip(self.levels, looks.levels, moves.levels, strict=True))):
-            features, correction = fusion(look[spread], move[spread], words, batch.words_mask, features)
+            features, correction = fusion(look[spread], move[spread], words, batch.words_mask, sentence, features)
             logits = logits + _up(correction, size)
         return Prediction(
             logits=logits[:, 0],

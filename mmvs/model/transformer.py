@@ -30,13 +30,16 @@ class MultiModalVideoTransformer(nn.Module):
         self.decoder = nn.ModuleList(Block(width, heads, dropout, self_attention=True) for _ in range(layers))
         self.query = nn.Linear(2 * width, width)
         self.norm = nn.LayerNorm(width)
-        self.head = MaskHead(width, scale)
+        self.head = MaskHead(width, width, scale)
 
-    def forward(self, words: Tensor, words_mask: Tensor, appearance: Tensor, motion: Tensor, target: int) -> Refined:
+    def forward(
+        self, words: Tensor, words_mask: Tensor, sentence: Tensor, appearance: Tensor, motion: Tensor, target: int
+    ) -> Refined:
         """Let words, looks and motion inform each other, then gather over time.
 
         words       (N, L, D)
         words_mask  (N, L) bool
+        sentence    (N, D)           summary
         appearance  (N, T, D, h, w)  stage 1's features
         motion      (N, T, D, h, w)  top level of the flow-ResNet
         target      position of the annotated frame
@@ -72,7 +75,7 @@ class MultiModalVideoTransformer(nn.Module):
         for block in self.decoder:
             refined = block(refined, context, mask)
         ta, tm, refined = (x.transpose(1, 2).reshape(n, width, h, w) for x in (ta, tm, self.norm(refined)))
-        return Refined(ta, tm, refined, self.head(refined))
+        return Refined(ta, tm, refined, self.head(refined, sentence))
 
 
 class NoTransformer(nn.Module):
@@ -81,10 +84,12 @@ class NoTransformer(nn.Module):
     def __init__(self, width: int, scale: int):
         super().__init__()
         self.add = nn.Sequential(nn.Conv2d(2 * width, width, 3, padding=1), nn.ReLU(inplace=True))
-        self.head = MaskHead(width, scale)
+        self.head = MaskHead(width, width, scale)
 
-    def forward(self, words: Tensor, words_mask: Tensor, appearance: Tensor, motion: Tensor, target: int) -> Refined:
-        """Same contract as MultiModalVideoTransformer; the words stay unread here."""
+    def forward(
+        self, words: Tensor, words_mask: Tensor, sentence: Tensor, appearance: Tensor, motion: Tensor, target: int
+    ) -> Refined:
+        """Same contract as MultiModalVideoTransformer; of language, only the summary is read here."""
         ta, tm = appearance[:, target], motion[:, target]
         features = self.add(torch.cat([ta, tm], dim=1))
-        return Refined(ta, tm, features, self.head(features))
+        return Refined(ta, tm, features, self.head(features, sentence))
