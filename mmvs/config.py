@@ -78,7 +78,7 @@ class Data(Part):
     frames: int = Field(3, ge=1)  # of a window (T)
     stride: int = Field(1, ge=1)  # video frames between neighbours of a window
     sentences_per_clip: int = Field(3, ge=1)  # at most, in training; they share the backbones' work
-    flip: float = Field(0.5, ge=0, le=1)  # chance of a horizontal flip (words left/right swap, u changes sign)
+    flip: float = Field(0.5, ge=0, le=1)  # chance of a mirrored clip: words left/right swap, u changes sign
     jitter: float = Field(0.1, ge=0)  # brightness and contrast; half of it saturation; hue stays
     cache: bool = False  # keep decoded clips in memory: for small data only
     workers: int = Field(4, ge=0)  # loader processes
@@ -168,7 +168,7 @@ class Evaluation(Part):
     """How a probability becomes a mask."""
 
     threshold: float = Field(0.5, gt=0, lt=1)
-    relative: bool = False  # True: the threshold is a share of the frame's maximum, as the published code does
+    relative: bool = False  # True: a share of the frame's maximum, as the published code does
     batch: int = Field(16, ge=1)  # clips
 
 
@@ -191,14 +191,16 @@ class Experiment(Part):
         return resolve(self.reports) / self.run
 
     def on_rung(self, rung: str, seed: int) -> Experiment:
-        """The same experiment on one rung of the ladder; its own run when it already is that rung and seed."""
+        """The same experiment on one rung of the ladder; itself when it already is that rung and seed."""
         if rung not in LADDER:
             raise ConfigError(f"unknown rung '{rung}': the ladder is {', '.join(LADDER)}")
         switches = LADDER[rung]
         if seed == self.seed and all(getattr(self.model, name) == value for name, value in switches.items()):
             return self
         model = self.model.model_copy(update=switches)
-        return self.model_copy(update={"run": f"{self.run}/ladder/{rung}/{seed}", "seed": seed, "model": model})
+        return self.model_copy(
+            update={"run": f"{self.run}/ladder/{rung}/{seed}", "seed": seed, "model": model}
+        )
 
     def fingerprint(self) -> str:
         """12 hex digits of everything that decides the trained weights; a changed digit means: train anew."""
@@ -223,7 +225,9 @@ def experiment(**parts: Any) -> Experiment:
     try:
         return Experiment(**parts)
     except ValidationError as error:
-        lines = [f"  {'.'.join(str(p) for p in e['loc']) or 'experiment'}: {e['msg']}" for e in error.errors()]
+        lines = [
+            f"  {'.'.join(str(p) for p in e['loc']) or 'experiment'}: {e['msg']}" for e in error.errors()
+        ]
         raise ConfigError("parameters that cannot be used:\n" + "\n".join(lines)) from None
 
 

@@ -110,7 +110,11 @@ def evaluate(trained: Trained, progress: bool = True, exchanged: bool = True) ->
 
 
 def ladder(
-    experiment: Experiment, rungs: list[str], seeds: list[int], train_missing: bool = True, progress: bool = True
+    experiment: Experiment,
+    rungs: list[str],
+    seeds: list[int],
+    train_missing: bool = True,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """Every rung of the ablation ladder with every seed → `ladder.json`: {rung: {seed: scores}}.
 
@@ -131,7 +135,7 @@ def ladder(
 
 
 def answers(trained: Trained, clips: Dataset, progress: bool = False) -> Iterator[tuple[Batch, list[Answer]]]:
-    """Run the model over clips; yields each batch with its N answers. A full disk or a broken file stops it here."""
+    """Run the model over clips; yields each batch with its N answers. A broken file stops it here."""
     experiment = trained.experiment
     device = next(trained.segmenter.parameters()).device
     loader = DataLoader(
@@ -229,7 +233,9 @@ def intersection_over_union(mask: np.ndarray, truth: np.ndarray) -> float:
     return float(((mask & truth).sum() + 1e-6) / ((mask | truth).sum() + 1e-6))
 
 
-def _score(trained: Trained, name: str, shuffled: bool, progress: bool) -> tuple[dict[str, Any], list[list[Any]]]:
+def _score(
+    trained: Trained, name: str, shuffled: bool, progress: bool
+) -> tuple[dict[str, Any], list[list[Any]]]:
     samples: A2DSentences = open_dataset(name, trained.experiment.data)
     clips: Dataset = Clips(samples, open_flow(name, trained.experiment), trained.experiment.data)
     scores, rows = ScoresByKind(), []
@@ -242,9 +248,9 @@ def _score(trained: Trained, name: str, shuffled: bool, progress: bool) -> tuple
             coarse = intersection_over_union(answer.coarse > trained.experiment.evaluation.threshold, truth)
             scores.update(sample.kind, mask, truth, score, answer.probability, masks, sample.instance_id)
             rows.append(
-                [name, answer.index, sample.video_id, sample.frame, sample.instance_id, sample.kind, sample.sentence,
-                 round(intersection_over_union(mask, truth), 4), round(coarse, 4), round(score, 4),
-                 int(max(means, key=means.get) == sample.instance_id)]
+                [name, answer.index, sample.video_id, sample.frame, sample.instance_id, sample.kind,
+                 sample.sentence, round(intersection_over_union(mask, truth), 4), round(coarse, 4),
+                 round(score, 4), int(max(means, key=means.get) == sample.instance_id)]
             )  # fmt: skip
     return scores.compute(), rows
 
@@ -253,7 +259,9 @@ def _finished(file: Path, experiment: Experiment) -> dict[str, Any] | None:
     try:
         done = json.loads(file.read_text())
         same = done["provenance"]["fingerprint"] == experiment.fingerprint()
-        scored = done["provenance"]["parameters"]["evaluation"] == experiment.evaluation.model_dump(mode="json")
+        scored = done["provenance"]["parameters"]["evaluation"] == experiment.evaluation.model_dump(
+            mode="json"
+        )
         return done if same and scored else None
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
         return None

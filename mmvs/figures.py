@@ -2,10 +2,12 @@
 
 Every function returns a matplotlib Figure, already closed for pyplot: a notebook shows it once, as the
 last value of its cell. Pictures of clips are enlarged without smoothing, so that pixels stay visible.
+Sentences are set with parse_math=False: a "$" in one is no formula.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from PIL import Image, ImageDraw
 from torchvision.utils import draw_segmentation_masks, flow_to_image
 
@@ -26,7 +29,10 @@ from mmvs.tables import KINDS, frequent_words, half_width, kinds_first
 
 DPI = 110
 _bright = sns.color_palette("colorblind")
-COLOURS = {"all": (0.35, 0.35, 0.35), **dict(zip(KINDS, (_bright[0], _bright[1], _bright[2], _bright[4]), strict=True))}
+COLOURS = {
+    "all": (0.35, 0.35, 0.35),
+    **dict(zip(KINDS, (_bright[0], _bright[1], _bright[2], _bright[4]), strict=True)),
+}
 RUNGS = dict(zip(LADDER, sns.color_palette("crest", len(LADDER)), strict=True))
 MASK, TRUTH = (255, 200, 0), (0, 230, 255)  # colours of a predicted mask and of the ground truth
 sns.set_theme(style="whitegrid", rc={"figure.dpi": DPI, "axes.spines.top": False, "axes.spines.right": False})
@@ -47,7 +53,9 @@ def colour_wheel(flow: np.ndarray, largest: float | None = None) -> np.ndarray:
     return pictures.numpy().reshape(*flow.shape[:-3], *flow.shape[-2:], 3)
 
 
-def painted(frame: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int] = MASK, alpha: float = 0.55) -> np.ndarray:
+def painted(
+    frame: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int] = MASK, alpha: float = 0.55
+) -> np.ndarray:
     """A frame (H, W, 3) uint8 with mask (H, W) bool painted over it."""
     picture = torch.as_tensor(np.ascontiguousarray(frame)).permute(2, 0, 1)
     return draw_segmentation_masks(picture, torch.as_tensor(mask), alpha, colour).permute(1, 2, 0).numpy()
@@ -55,62 +63,68 @@ def painted(frame: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int] = 
 
 def overview(samples: pd.DataFrame) -> Figure:
     """What tables.samples measured: lengths and words of sentences, sizes and speeds of objects."""
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), gridspec_kw={"width_ratios": [1, 1.15]})
+    figure, axes = plt.subplots(2, 2, figsize=(11, 8), width_ratios=[1.3, 1], layout="constrained")
     order = kinds_first(samples["kind"])
     by_kind = {"data": samples, "hue": "kind", "hue_order": order, "palette": COLOURS}
-    sns.histplot(**by_kind, x="words", discrete=True, multiple="stack", ax=axes[0, 0], alpha=0.9, linewidth=0.5)
-    axes[0, 0].set(xlabel="words in a sentence", ylabel="samples", title="Length of the sentences")
-    words = frequent_words(samples["sentence"], 20)
-    sns.barplot(x=words.index, y=words.to_numpy(), ax=axes[0, 1], color=COLOURS["all"])
-    axes[0, 1].set(xlabel="", ylabel="occurrences", title="Most frequent words")
-    axes[0, 1].tick_params(axis="x", rotation=60)
-    sns.histplot(samples["size"] * 100, ax=axes[1, 0], color=COLOURS["all"], bins=30)
-    axes[1, 0].set(xlabel="object, % of the frame", ylabel="samples", title="Size of the objects")
+    sns.histplot(**by_kind, x="words", discrete=True, multiple="stack", ax=axes[0, 0], alpha=1)
+    sns.move_legend(axes[0, 0], "lower left", bbox_to_anchor=(0, 1), ncols=5, title=None, frameon=False)
+    axes[0, 0].set(xlabel="words in a sentence", ylabel="samples")
+    words = frequent_words(samples["sentence"], 22)
+    sns.barplot(x=words.to_numpy(), y=words.index, ax=axes[0, 1], color=COLOURS["all"])
+    axes[0, 1].tick_params(axis="y", labelsize=8)
+    axes[0, 1].set(xlabel="occurrences", ylabel="", title="most frequent words")
+    sns.histplot(100 * samples["size"], ax=axes[1, 0], color=COLOURS["all"], alpha=1, bins=30)
+    axes[1, 0].set(xlabel="size of the object, % of the frame", ylabel="samples")
     if "speed" in samples:
-        sns.boxplot(**by_kind | {"x": "speed", "y": "kind", "order": order}, ax=axes[1, 1], fliersize=2, legend=False)
-    axes[1, 1].set(xlabel="mean flow inside the mask, pixels per frame", ylabel="", title="Motion of the objects")
-    figure.align_labels()
-    return _done(figure)
+        sns.boxplot(**by_kind, x="speed", y="kind", order=order, ax=axes[1, 1], fliersize=2, legend=False)
+    axes[1, 1].set(
+        xlabel="mean flow inside the mask, pixels per frame", ylabel="", title="motion of the objects"
+    )
+    plt.close(figure)
+    return figure
 
 
 def film_strips(strips: Sequence[tuple[str, np.ndarray, dict[int, np.ndarray]]]) -> Figure:
     """Rows of frames: (heading, frames (T, H, W, 3), {position in the strip: mask (H, W)})."""
     count = max(len(frames) for _, frames, _ in strips)
-    figure, axes = plt.subplots(len(strips), count, figsize=(1.55 * count, 1.95 * len(strips)), squeeze=False)
+    figure, axes = _grid(len(strips), count, strips[0][1].shape[1:3], width=1.5, above=0.3)
     for row, (heading, frames, masks) in zip(axes, strips, strict=True):
-        for position, axis in enumerate(row):
-            axis.set_axis_off()
-            if position < len(frames):
-                _picture(axis, frames[position])
+        for position, (axis, frame) in enumerate(zip(row, frames, strict=False)):
             if position in masks:
+                _picture(axis, painted(frame, masks[position], TRUTH, 0.25))
                 _outline(axis, masks[position])
-        row[0].set_title(heading, loc="left", fontsize=10)
-    return _done(figure, w_pad=0.2)
+            else:
+                _picture(axis, frame)
+        row[0].set_title(heading, loc="left", fontsize=10, pad=4, parse_math=False)
+    return figure
 
 
 def flow_strips(strips: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> Figure:
-    """Pairs of rows, frames above their flow on one scale: (heading, (T, H, W, 3), (T, 2, H, W)); and the key."""
+    """Pairs of rows, frames above their flow, and the key: (heading, (T, H, W, 3), (T, 2, H, W))."""
     count = max(len(frames) for _, frames, _ in strips)
-    figure, axes = plt.subplots(
-        2 * len(strips), count + 1, figsize=(1.55 * (count + 1), 3.4 * len(strips)), squeeze=False
-    )
-    for axis in axes.flat:
-        axis.set_axis_off()
+    figure, axes = _grid(2 * len(strips), count + 1, strips[0][1].shape[1:3], width=1.5, above=0.3)
     for n, (heading, frames, flow) in enumerate(strips):
+        above, below = axes[2 * n : 2 * n + 2]
+        for axis in below:  # close to the frames that it belongs to
+            x, y, width, height = axis.get_position().bounds
+            axis.set_position((x, y + 0.24 / figure.get_figheight(), width, height))
         largest = float(np.quantile(np.hypot(flow[:, 0], flow[:, 1]), 0.995))
-        for position, (frame, wheel) in enumerate(zip(frames, colour_wheel(flow, largest), strict=True)):
-            _picture(axes[2 * n, position], frame)
-            _picture(axes[2 * n + 1, position], wheel)
-        axes[2 * n, 0].set_title(heading, loc="left", fontsize=10)
-        _wheel_key(axes[2 * n + 1, -1], largest)
-    return _done(figure, w_pad=0.2, h_pad=0.3)
+        wheels = colour_wheel(flow, largest)
+        for position, (frame, wheel) in enumerate(zip(frames, wheels, strict=True)):
+            _picture(above[position], frame)
+            _picture(below[position], wheel)
+        above[0].set_title(heading, loc="left", fontsize=10, pad=4, parse_math=False)
+        _wheel_key(below[-1], largest)
+    return figure
 
 
 def flow_errors(quality: pd.DataFrame) -> Figure:
     """End-point errors (columns inside, outside; one row a clip) as distributions, in pixels."""
     figure, axis = plt.subplots(figsize=(7, 2.6))
     long = quality.melt(value_vars=["inside", "outside"], var_name="where", value_name="error")
-    sns.boxplot(long, x="error", y="where", hue="where", palette=[COLOURS["motion"], COLOURS["all"]], fliersize=2)
+    sns.boxplot(
+        long, x="error", y="where", hue="where", palette=[COLOURS["motion"], COLOURS["all"]], fliersize=2
+    )
     axis.set(xlabel="mean end-point error of a clip, pixels", ylabel="", title="Estimated against exact flow")
     axis.set_yticks([0, 1], ["inside objects", "background"])
     axis.set_xlim(left=0)
@@ -118,15 +132,17 @@ def flow_errors(quality: pd.DataFrame) -> Figure:
 
 
 def curves(log: pd.DataFrame) -> Figure:
-    """Lightning's metrics.csv: the loss and its terms, IoU on held-out training clips, and the learning rate."""
+    """Lightning's metrics.csv: the loss and its terms, IoU on held-out training clips, the learning rate."""
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), gridspec_kw={"width_ratios": [1.3, 1.3, 1]})
     terms = [name for name in log if name.startswith("train/")]
     for name, colour in zip(terms, sns.color_palette("colorblind", len(terms)), strict=True):
         values = log[["step", name]].dropna()
         smooth = values[name].rolling(max(1, len(values) // 25), min_periods=1).mean()
-        axes[0].plot(values["step"], smooth, color=colour, label=name.removeprefix("train/").replace("_", "-"))
+        axes[0].plot(
+            values["step"], smooth, color=colour, label=name.removeprefix("train/").replace("_", "-")
+        )
     axes[0].set(xlabel="step", ylabel="loss, running mean", yscale="log", title="Training")
-    axes[0].legend(fontsize=8, ncols=2)
+    axes[0].legend(fontsize=8, ncols=2, loc="upper right")
     for name, colour in (("val/mean_iou", COLOURS["appearance"]), ("val/overall_iou", COLOURS["motion"])):
         if name in log:
             values = log[["step", name]].dropna()
@@ -134,39 +150,42 @@ def curves(log: pd.DataFrame) -> Figure:
             axes[1].plot(values["step"], values[name], marker="o", ms=3, color=colour, label=label)
     axes[1].set(xlabel="step", ylabel="IoU", ylim=(0, 1), title="Held-out training videos")
     axes[1].legend(fontsize=8)
-    for name in (name for name in log if name.startswith("lr")):
+    for name in (name for name in log if name.startswith("lr") and "no decay" not in name):
         values = log[["step", name]].dropna()
-        axes[2].plot(values["step"], values[name], label=name)
-    axes[2].set(xlabel="step", ylabel="learning rate", title="Schedule")
+        axes[2].plot(values["step"], values[name] * 1000, label=name.rsplit("/")[-1], alpha=0.8)
+    axes[2].set(xlabel="step", ylabel="learning rate, 1/1000", title="Schedule")
+    axes[2].legend(fontsize=8)
     return _done(figure)
 
 
 def score_bars(scores: pd.DataFrame) -> Figure:
-    """tables.scores as bars of mean IoU per data set and kind; a dot where the right object was selected, a dash
-    where chance would select it."""
+    """tables.scores as bars per data set and kind: mean IoU above; below, how often the right object was
+    selected, with a dash where chance would be.
+    """
+    panels = {"mean IoU": "mean IoU", "selection": "right object selected"}
+    panels = {column: label for column, label in panels.items() if column in scores}
+    shape = (max(6.0, 0.62 * len(scores) + 1.5), 2.6 * len(panels) + 0.4)
+    figure, axes = plt.subplots(len(panels), 1, figsize=shape, sharex=True, squeeze=False)
     names = list(dict.fromkeys(scores.index.get_level_values(0)))
-    width = max(7.0, 0.75 * len(scores))
-    figure, axis = plt.subplots(figsize=(width, 4))
-    ticks, place = [], 0.0
-    for name in names:
-        rows = scores.loc[name]
-        places = place + np.arange(len(rows))
-        bars = axis.bar(places, rows["mean IoU"], width=0.82, color=[COLOURS.get(k, COLOURS["all"]) for k in rows.index])
+    kinds = kinds_first(scores.index.get_level_values(1))
+    starts = {name: n * (len(kinds) + 1) for n, name in enumerate(names)}
+    places = np.array([starts[name] + kinds.index(kind) for name, kind in scores.index])
+    colours = [COLOURS.get(kind, COLOURS["all"]) for _, kind in scores.index]
+    for axis, (column, label) in zip(axes[:, 0], panels.items(), strict=True):
+        bars = axis.bar(places, scores[column], width=0.85, color=colours)
         axis.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
-        for column, marker, size in (("selection", "o", 28), ("chance", "_", 120)):
-            if column in rows:
-                axis.scatter(places, rows[column], marker=marker, s=size, color="black", zorder=3)
-        ticks.append((places.mean(), name.replace("-", "\n", 1)))
-        place += len(rows) + 1
-    for label, marker in (("right object selected", "o"), ("selected by chance", "_")):
-        if {"o": "selection", "_": "chance"}[marker] in scores:
-            axis.scatter([], [], marker=marker, s=40, color="black", label=label)
-    for kind in kinds_first(scores.index.get_level_values(1)):
-        axis.bar(0, 0, color=COLOURS.get(kind, COLOURS["all"]), label=kind)
-    axis.set_xticks([t for t, _ in ticks], [t for _, t in ticks])
-    axis.set(ylabel="mean IoU", ylim=(0, 1.05))
-    axis.grid(axis="x", visible=False)
-    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+        axis.set(ylabel=label, ylim=(0, 1.08), yticks=np.arange(0, 1.01, 0.25))
+        axis.grid(axis="x", visible=False)
+    if {"selection", "chance"} <= set(scores):
+        axes[-1, 0].scatter(places, scores["chance"], marker="_", s=190, color="white", lw=2.5, zorder=3)
+        axes[-1, 0].scatter(
+            places, scores["chance"], marker="_", s=190, color="black", label="chance", zorder=3
+        )
+        axes[-1, 0].legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    middles = [start + (len(kinds) - 1) / 2 for start in starts.values()]
+    axes[-1, 0].set_xticks(middles, [name.replace("-", "\n", 1) for name in names])
+    swatches = [Patch(color=COLOURS.get(kind, COLOURS["all"]), label=kind) for kind in kinds]
+    axes[0, 0].legend(handles=swatches, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return _done(figure)
 
 
@@ -196,7 +215,7 @@ def ladder(cells: pd.DataFrame) -> Figure:
 
 def ladder_kinds(cells: pd.DataFrame) -> Figure:
     """tables.ladder_cells by kind of sentences: one panel a kind, bars as in `ladder`."""
-    kinds = [kind for kind in kinds_first(cells["kind"]) if kind != "all"]
+    kinds = [kind for kind in kinds_first(cells["kind"]) if kind != "all"] or ["all"]  # some data have none
     rungs = [rung for rung in LADDER if rung in set(cells["rung"])]
     figure, axes = plt.subplots(1, len(kinds), figsize=(2.9 * len(kinds), 3.8), sharey=True, squeeze=False)
     for axis, kind in zip(axes[0], kinds, strict=True):
@@ -210,45 +229,46 @@ def ladder_kinds(cells: pd.DataFrame) -> Figure:
 def cases(examples: Sequence[Example], labels: Sequence[str]) -> Figure:
     """One row an example: frame with ground truth, flow, words' attention, coarse mask, mask."""
     titles = ["frame, ground truth", "flow", "most attended word", "coarse mask", "mask, ground truth"]
-    figure, axes = plt.subplots(len(examples), 5, figsize=(10.5, 2.5 * len(examples)), squeeze=False)
+    figure, axes = _grid(len(examples), 5, examples[0].frame.shape[:2], width=1.85, above=0.55)
     for row, example, label in zip(axes, examples, labels, strict=True):
-        word = content_words(example)[:1]
-        pictures = [example.frame, colour_wheel(example.flow), example.frame, None, painted(example.frame, example.mask)]
-        for axis, picture in zip(row, pictures, strict=True):
-            axis.set_axis_off()
-            if picture is not None:
-                _picture(axis, picture)
-        if word:
-            _heat(row[2], example, word[0])
-            row[2].set_title(f"“{example.words[word[0]]}”", fontsize=9)
+        _picture(row[0], example.frame)
+        _picture(row[1], colour_wheel(example.flow))
+        _picture(row[2], example.frame)
+        for word in content_words(example)[:1]:
+            _heat(row[2], example, word)
+            row[2].set_title(f"“{example.words[word]}”", fontsize=9, pad=3, parse_math=False)
         row[3].imshow(example.coarse, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
-        _outline(row[0], example.truth)
-        _outline(row[3], example.truth, width=1.0)
-        _outline(row[4], example.truth)
-        row[0].set_title(f"{label}, IoU {example.iou:.2f}: {example.sentence}", loc="left", fontsize=9.5, pad=6)
+        _picture(row[4], painted(example.frame, example.mask))
+        for place, width in ((0, 1.6), (2, 0.8), (3, 1.0), (4, 1.6)):
+            _outline(row[place], example.truth, width)
+        heading = f"{label}, IoU {example.iou:.2f}\n{_wrapped(example.sentence, 34)}"
+        row[0].set_title(heading, loc="left", fontsize=9, pad=4, parse_math=False)
     for axis, title in zip(axes[-1], titles, strict=True):
         axis.text(0.5, -0.06, title, transform=axis.transAxes, ha="center", va="top", fontsize=9)
-    return _done(figure, w_pad=0.3, h_pad=1.2)
+    return figure
 
 
 def attention(example: Example, words: int = 4) -> Figure:
     """Where the most attended content words of a sentence are looked at, and every word's share as a bar."""
     best = content_words(example)[:words]
-    figure, axes = plt.subplots(1, words + 1, figsize=(2.1 * words + 4, 2.6), width_ratios=[1] * words + [1.7])
+    shape, shares = (2 * words + 3.6, 2.6), [1] * words + [1.3]
+    figure, axes = plt.subplots(1, words + 1, figsize=shape, width_ratios=shares)
     for axis in axes[:-1]:
         axis.set_axis_off()
     for axis, word in zip(axes, best, strict=False):
         _picture(axis, example.frame)
         _heat(axis, example, word)
         _outline(axis, example.truth, width=1.0)
-        axis.set_title(example.words[word], fontsize=10)
+        axis.set_title(example.words[word], fontsize=10, parse_math=False)
     inside = _word_shares(example)
     colours = [COLOURS["motion"] if word in best else "lightgrey" for word in range(len(example.words))]
     axes[-1].barh(range(len(inside)), inside * 100, color=colours)
-    axes[-1].set_yticks(range(len(inside)), example.words, fontsize=8)
+    axes[-1].set_yticks(range(len(inside)), example.words, fontsize=8, parse_math=False)
     axes[-1].invert_yaxis()
+    axes[-1].tick_params(axis="x", labelsize=8)
+    axes[-1].grid(axis="y", visible=False)
     axes[-1].set_xlabel("attention inside the object, %", fontsize=9)
-    figure.suptitle(example.sentence, fontsize=11, x=0.01, ha="left")
+    figure.suptitle(example.sentence, fontsize=11, x=0.01, ha="left", parse_math=False)
     return _done(figure, w_pad=0.3)
 
 
@@ -256,20 +276,24 @@ def content_words(example: Example) -> list[int]:
     """Positions of the words that say something, most attended inside the object first."""
     empty = {"the", "a", "an", "that", "which", "is", "of", "and", "then", "one", "to", ".", ",", "it", "in"}
     shares = _word_shares(example)
-    words = [i for i, word in enumerate(example.words) if word not in empty and not word.startswith("[")]
+    words = [
+        i for i, word in enumerate(example.words) if word not in empty and not word.startswith(("[", "##"))
+    ]
     return sorted(words, key=lambda i: -shares[i])
 
 
-def animation(tracks: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Path, scale: int = 4) -> Path:
-    """A GIF of masks that follow their objects, one panel a sentence, played once a second or so, for ever.
+def animation(tracks: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Path, scale: int = 3) -> Path:
+    """A GIF of masks that follow their objects, one panel a sentence, played for ever.
 
-    tracks  (sentence, frames (F, H, W, 3) uint8, probability (F, H, W)); panels are as many frames as the shortest
+    tracks  (sentence, frames (F, H, W, 3) uint8, probability (F, H, W)); it ends with the shortest of them
     """
     pictures = []
     for t in range(min(len(frames) for _, frames, _ in tracks)):
-        panels = [_panel(sentence, frames[t], probability[t] > 0.5, scale) for sentence, frames, probability in tracks]
+        panels = [
+            _panel(text, frames[t], probability[t] > 0.5, scale) for text, frames, probability in tracks
+        ]
         pictures.append(Image.fromarray(np.concatenate(panels, axis=1)))
-    palette = pictures[0].quantize(64)  # one for all frames: colours must not flicker
+    palette = pictures[0].quantize(40)  # one for all frames: colours must not flicker; few: a small file
     pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -292,6 +316,11 @@ def _panel(sentence: str, frame: np.ndarray, mask: np.ndarray, scale: int) -> np
 
 def _picture(axis: Axes, picture: np.ndarray) -> None:
     axis.imshow(picture, interpolation="nearest")
+
+
+def _wrapped(text: str, width: int) -> str:
+    """At most two lines of `width` characters; an ellipsis where more is left out."""
+    return textwrap.fill(text, width, max_lines=2, placeholder=" …")
 
 
 def _outline(axis: Axes, mask: np.ndarray, width: float = 1.6) -> None:
@@ -339,6 +368,24 @@ def _wheel_key(axis: Axes, largest: float) -> None:
     key[np.hypot(u, v) > 1] = 255
     _picture(axis, key)
     axis.set_title(f"rim: {largest:.1f} px/frame", fontsize=8)
+
+
+def _grid(
+    rows: int, columns: int, size: tuple[int, int], width: float, above: float
+) -> tuple[Figure, np.ndarray]:
+    """A figure of equal pictures without axes, for pictures of `size` (H, W) pixels.
+
+    width, above  of a picture, and free for a heading above it, inches
+    """
+    height, gap = width * size[0] / size[1], 0.06
+    total = (columns * (width + gap), rows * (height + above))
+    figure, axes = plt.subplots(rows, columns, figsize=total, squeeze=False)
+    for axis, place in zip(axes.flat, np.ndindex(rows, columns), strict=True):
+        bottom, left = (rows - 1 - place[0]) * (height + above), place[1] * (width + gap)
+        axis.set_position((left / total[0], bottom / total[1], width / total[0], height / total[1]))
+        axis.set_axis_off()
+    plt.close(figure)
+    return figure, axes
 
 
 def _done(figure: Figure, **pads: float) -> Figure:

@@ -28,7 +28,9 @@ def segmentation_loss(logits: Tensor, masks: Tensor, valid: Tensor) -> Tensor:
     return (entropy + dice).mean()
 
 
-def alignment_loss(prediction: Prediction, batch: Batch, form: str, temperature: float) -> tuple[Tensor, Tensor]:
+def alignment_loss(
+    prediction: Prediction, batch: Batch, form: str, temperature: float
+) -> tuple[Tensor, Tensor]:
     """Cross-modal and temporal term of the multi-modal alignment loss.
 
     `cosine`, the paper's: 1 - cos(appearance inside the object, sentence), and the symmetric KL between
@@ -56,7 +58,9 @@ def alignment_loss(prediction: Prediction, batch: Batch, form: str, temperature:
     cells = -torch.logsumexp(share + inside.clamp(min=1e-6).log(), dim=1).mean()
     objects = F.normalize(torch.einsum("ndc,nc->nd", appearance, inside), dim=1)
     scores = objects @ sentence.T / temperature  # (N objects, N sentences)
-    same = (batch.words[:, None] == batch.words[None]).all(2) & ~torch.eye(len(scores), dtype=bool, device=scores.device)
+    same = (batch.words[:, None] == batch.words[None]).all(2) & ~torch.eye(
+        len(scores), dtype=bool, device=scores.device
+    )
     scores = scores.masked_fill(same, -torch.inf)  # the same words said elsewhere are no counter-example
     own = torch.arange(len(scores), device=scores.device)
     sentences = (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
@@ -92,5 +96,7 @@ class Objective(nn.Module):
             terms["cross_modal"], terms["temporal"] = alignment_loss(
                 prediction, batch, self.loss.form, self.loss.temperature
             )
-        weights = {"final": 1.0} | self.loss.model_dump(include={"coarse", "decoder", "cross_modal", "temporal"})
+        weights = {"final": 1.0} | self.loss.model_dump(
+            include={"coarse", "decoder", "cross_modal", "temporal"}
+        )
         return {"loss": sum(weights[name] * term for name, term in terms.items())} | terms

@@ -15,7 +15,9 @@ from mmvs.config import ROOT, Experiment
 _PACKAGES = ("torch", "torchvision", "transformers", "lightning", "numpy", "opencv-python", "av", "h5py")
 
 
-def provenance(experiment: Experiment, device: str, wall_seconds: dict[str, float], command: str) -> dict[str, Any]:
+def provenance(
+    experiment: Experiment, device: str, wall_seconds: dict[str, float], command: str
+) -> dict[str, Any]:
     """Everything needed to repeat a result.
 
     wall_seconds  seconds by stage ("training", "evaluation")
@@ -38,7 +40,7 @@ def provenance(experiment: Experiment, device: str, wall_seconds: dict[str, floa
 
 
 def git_state() -> dict[str, Any]:
-    """The commit, and whether tracked code differs from it (rendered reports do not count); None outside git."""
+    """The commit, and whether tracked code differs from it (reports do not count); None outside git."""
     commit = _git("rev-parse", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!reports")
     return {"git_commit": commit, "git_dirty": None if commit is None else bool(changed)}
@@ -51,7 +53,9 @@ def as_json(value: Any) -> str:
 
 def _git(*words: str) -> str | None:
     try:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 

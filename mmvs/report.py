@@ -7,14 +7,19 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from IPython.display import Image as DisplayImage
 from jinja2 import Environment
 from markupsafe import Markup
+from matplotlib.figure import Figure
+from PIL import Image
 
 from mmvs.config import LADDER, ROOT, Experiment, resolve
 from mmvs.tables import ReportError, kinds_first, read_result
@@ -22,27 +27,34 @@ from mmvs.tables import ReportError, kinds_first, read_result
 THUMBNAILS = ("scores", "ladder", "cases-motion", "curves", "strips")  # the first two that exist are shown
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1080px; margin: 2em auto; padding: 0 1em; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1080px; margin: 2em auto;
+  padding: 0 1em; }
 h1, h2, h3 { line-height: 1.2; font-weight: 600; } h2 { margin-top: 2em; } a { color: #0b62a4; }
 table { border-collapse: collapse; margin: 1em 0; font-size: 14px; display: block; overflow-x: auto; }
 th, td { padding: .3em .8em; border-bottom: 1px solid #e3e3e3; text-align: right; vertical-align: top; }
-th:first-child, td:first-child, td.text, th.text { text-align: left; } thead th { border-bottom: 2px solid #999; }
-tbody tr:hover { background: #f6f8fa; } img { max-width: 100%; height: auto; } .pale { color: #777; font-size: 13px; }
+th:first-child, td:first-child, td.text, th.text { text-align: left; }
+thead th { border-bottom: 2px solid #999; }
+tbody tr:hover { background: #f6f8fa; } img { max-width: 100%; height: auto; }
+.pale { color: #777; font-size: 13px; }
 .bad { color: #a40000; } .thumbnails img { height: 150px; margin: 0 1em 1em 0; border: 1px solid #e3e3e3; }
-pre { background: #f6f8fa; padding: .6em .9em; overflow-x: auto; border-radius: 4px; font-size: 13px; line-height: 1.4; }
+pre { background: #f6f8fa; padding: .6em .9em; overflow-x: auto; border-radius: 4px;
+  font-size: 13px; line-height: 1.4; }
 .output pre { background: none; padding: .2em .9em; margin: .2em 0; } .prompt, .anchor-link { display: none; }
 """
 
 PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title><style>{{ style }}</style></head><body>
 {{ body }}
 </body></html>
 """
 
 INDEX = """<h1>Runs</h1>
-<p>Every experiment with results under <code>reports/</code>. Scores are mean IoU on the run's first data set.</p>
-<table><thead><tr><th>run</th><th class="text">data set</th>{% for kind in kinds %}<th>{{ kind }}</th>{% endfor %}
+<p>Every experiment with results under <code>reports/</code>.
+Scores are mean IoU on the run's first data set.</p>
+<table><thead><tr><th>run</th><th class="text">data set</th>
+{% for kind in kinds %}<th>{{ kind }}</th>{% endfor %}
 <th>seed</th><th class="text">date</th><th class="text">commit</th></tr></thead><tbody>
 {% for run in runs %}<tr><td><a href="#{{ run.name }}">{{ run.name }}</a></td>
 {% if run.scores %}<td class="text">{{ run.data_set }}</td>
@@ -57,7 +69,8 @@ INDEX = """<h1>Runs</h1>
 <p class="pale">{{ run.parameters }}</p>
 <p>{% for text, link in run.links.items() %}<a href="{{ link }}">{{ text }}</a>
 {{- " · " if not loop.last }} {% endfor %}</p>
-<p class="thumbnails">{% for link in run.thumbnails %}<a href="{{ link }}"><img src="{{ link }}" alt="{{ link }}"></a>
+<p class="thumbnails">{% for link in run.thumbnails -%}
+<a href="{{ link }}"><img src="{{ link }}" alt="{{ link }}"></a>
 {% endfor %}</p>{% endfor %}"""
 
 LIST = """# Runs
@@ -69,7 +82,8 @@ Scores are mean IoU on the run's first data set.
 |---|---|{% for kind in kinds %}---:|{% endfor %}---|---|---|---|
 {% for run in runs -%}
 | {{ run.name }} | {{ run.data_set if run.scores else (run.problem or "unfinished: no metrics.json yet") }} |
-{%- for kind in kinds %} {{ run.score(kind) }} |{% endfor %} {{ run.parameters }} | {{ run.date }} | {{ run.commit }} |
+{%- for kind in kinds %} {{ run.score(kind) }} |{% endfor %} {{ run.parameters }} |
+{{- " " ~ run.date }} | {{ run.commit }} |
 {%- for text, link in run.links.items() %} [{{ text }}]({{ link }}){% endfor %} |
 {% endfor %}"""
 
@@ -99,14 +113,18 @@ class Run:
 
     @property
     def commit(self) -> str:
-        return str(self.provenance.get("git_commit") or "")[:10] + ("+" if self.provenance.get("git_dirty") else "")
+        return str(self.provenance.get("git_commit") or "")[:10] + (
+            "+" if self.provenance.get("git_dirty") else ""
+        )
 
     @property
     def parameters(self) -> str:
         """The parameters that tell runs apart, in a line."""
         given = self.provenance.get("parameters") or {}
         data, model, training = (given.get(part, {}) for part in ("data", "model", "training"))
-        switches = {name: model.get(name) for name in ("motion", "transformer", "language_guided", "alignment")}
+        switches = {
+            name: model.get(name) for name in ("motion", "transformer", "language_guided", "alignment")
+        }
         rung = next((rung for rung, values in LADDER.items() if values == switches), "")
         off = ", ".join(f"no {name}" for name, value in switches.items() if value is False)
         told = {
@@ -143,7 +161,9 @@ def runs(reports: Path) -> list[Run]:
             run.problem = str(error).replace(f"{ROOT}{os.sep}", "")
         pages = [p.with_suffix(".html") if p.with_suffix(".html").exists() else p for p in notebooks]
         files = [*pages, *(folder / name for name in ("metrics.json", "ladder.json", "flow_quality.json"))]
-        run.links = {p.name.removesuffix(".html"): p.relative_to(reports).as_posix() for p in files if p.exists()}
+        run.links = {
+            p.name.removesuffix(".html"): p.relative_to(reports).as_posix() for p in files if p.exists()
+        }
         params = ROOT / "params" / f"{folder.name}.yaml"
         if params.exists() and Path(reports).resolve() == ROOT / "reports":
             run.links["parameters"] = f"../params/{params.name}"
@@ -168,7 +188,7 @@ def write_index(reports: Path) -> list[Path]:
 
 
 def render(notebook: Path) -> Path:
-    """An executed notebook as one HTML file beside it: pictures inside, no script, nothing from the network."""
+    """An executed notebook as one HTML file beside it: pictures inside, no script, no network."""
     from nbconvert import HTMLExporter  # slow to import, and of no use to the index
     from pygments.formatters import HtmlFormatter
 
@@ -182,18 +202,31 @@ def render(notebook: Path) -> Path:
     for cell in content.cells:
         if cell.cell_type == "code":  # progress bars are for whoever waits, not for whoever reads
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and not _is_widget(o)]
+            cell.outputs = [o for o in cell.outputs if _made_static(o) and _made_quiet(o)]
+    content.metadata.pop("widgets", None)
     body, _ = HTMLExporter(template_name="basic", exclude_input_prompt=True).from_notebook_node(content)
-    heading = next((c.source.splitlines()[0] for c in content.cells if c.source.startswith("# ")), notebook.stem)
+    heading = next(
+        (c.source.splitlines()[0] for c in content.cells if c.source.startswith("# ")), notebook.stem
+    )
     page = _page(heading.lstrip("# "), body, HtmlFormatter().get_style_defs(".highlight"))
     return _write(notebook.with_suffix(".html"), page)
 
 
-def save(figure: Any, folder: Path, name: str) -> Any:
-    """Write a figure to <folder>/figures/<name>.png; returns the figure, so that a notebook shows it."""
+def save(figure: Figure, folder: Path, name: str) -> DisplayImage:
+    """Write a figure to <folder>/figures/<name>.png; returns it as what a notebook shows as a cell's value.
+
+    256 colours: notebook, page and file hold the picture each, and noisy frames at full depth are three times
+    as large.
+    """
     path = Path(folder) / "figures" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=figure.dpi, bbox_inches="tight")
-    return figure
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=figure.dpi, bbox_inches="tight")
+    picture = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    packed = io.BytesIO()
+    picture.save(packed, format="png", optimize=True)
+    _write(path, packed.getvalue())
+    return DisplayImage(packed.getvalue(), format="png", alt=name.replace("_", " "))
 
 
 def closing(experiment: Experiment, notebook: str) -> str:
@@ -211,9 +244,33 @@ def _is_widget(output: Any) -> bool:
     return any("widget" in kind for kind in output.get("data", {}))
 
 
+def _made_static(output: Any) -> bool:
+    """Take scripts out of an output, show its GIF, which nbconvert cannot; False if nothing is left."""
+    data = output.get("data")
+    if data is None:
+        return True
+    data.pop("application/javascript", None)
+    if "<script" in data.get("text/html", "").lower():
+        del data["text/html"]
+    if "image/gif" in data:
+        data["text/html"] = f'<img alt="animation" src="data:image/gif;base64,{data["image/gif"].strip()}">'
+    return bool(data)
+
+
+def _made_quiet(output: Any) -> bool:
+    """Take the lines of progress bars out of an output; False if nothing is left."""
+    if output.output_type != "stream":
+        return True
+    kept = [line for line in output.text.splitlines() if not re.search(r"\d+/[\d?]+ \[\d\d:\d\d", line)]
+    output.text = "\n".join(kept).strip("\n")
+    return bool(output.text.strip())
+
+
 def _markdown(value: Any) -> Any:
     """Values inside a Markdown table: no cell or tag may be opened by them."""
-    return value.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ") if isinstance(value, str) else value
+    return (
+        value.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ") if isinstance(value, str) else value
+    )
 
 
 def _page(title: str, body: str, style: str = "") -> str:
@@ -221,9 +278,9 @@ def _page(title: str, body: str, style: str = "") -> str:
     return environment.from_string(PAGE).render(title=title, body=Markup(body), style=Markup(style + STYLE))
 
 
-def _write(path: Path, text: str) -> Path:
+def _write(path: Path, content: str | bytes) -> Path:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text)
+    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(unfinished, path)
     return path
 
@@ -237,7 +294,9 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     try:
         rendering = given.command == "render"
-        written = [render(path) for path in given.notebook] if rendering else write_index(resolve(given.reports))
+        written = (
+            [render(path) for path in given.notebook] if rendering else write_index(resolve(given.reports))
+        )
     except ReportError as error:
         parser.exit(1, f"{error}\n")
     for path in written:

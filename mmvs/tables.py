@@ -49,7 +49,7 @@ def read_result(path: Path) -> dict[str, Any]:
     """A run's metrics.json; ReportError also when it has no scores."""
     result = read_json(path)
     scores = result.get("scores")
-    if not isinstance(scores, dict) or not all(isinstance(k, dict) and "all" in k for k in scores.values()):
+    if not (isinstance(scores, dict) and scores and all(_has_scores(kinds) for kinds in scores.values())):
         raise ReportError(f"{path}: expected 'scores' with an 'all' for every data set; run 03_train again")
     return result
 
@@ -93,7 +93,9 @@ def finished(reports: Path, names: list[str]) -> dict[str, dict[str, Any]]:
 def provenance(result: dict[str, Any]) -> pd.DataFrame:
     """Where a result came from, in two columns; parameters are left out: they have a file of their own."""
     known = {k: v for k, v in result.get("provenance", {}).items() if k != "parameters"}
-    flat = {k: ", ".join(f"{a} {b}" for a, b in v.items()) if isinstance(v, dict) else v for k, v in known.items()}
+    flat = {
+        k: ", ".join(f"{a} {b}" for a, b in v.items()) if isinstance(v, dict) else v for k, v in known.items()
+    }
     return pd.DataFrame({"value": {k: str(v) for k, v in flat.items()}}, dtype=object).rename_axis("what")
 
 
@@ -124,7 +126,7 @@ def intervals(cells: pd.DataFrame) -> pd.DataFrame:
 def increments(cells: pd.DataFrame, kind: str = "all") -> pd.DataFrame:
     """What every rung adds to the finished rung below it, by pairs of equal seeds; index: rung.
 
-    Columns: mean, half, seeds of the rung itself; gain, gain half of the paired difference (NaN on the first).
+    Columns: mean, half, seeds of the rung itself; gain, gain half of the paired difference (first: NaN).
     """
     wide = cells[cells["kind"] == kind].pivot(index="seed", columns="rung", values="value")
     wide = wide[[rung for rung in LADDER if rung in wide]]
@@ -152,7 +154,12 @@ def samples(data_set: Any, flow: Any = None, limit: int = 600) -> pd.DataFrame:
     rows = []
     for index in np.unique(np.linspace(0, len(data_set) - 1, min(limit, len(data_set))).astype(int)).tolist():
         sample, mask = data_set[index], data_set.mask(index)
-        row = {"index": index, "video_id": sample.video_id, "kind": sample.kind or "all", "sentence": sample.sentence}
+        row = {
+            "index": index,
+            "video_id": sample.video_id,
+            "kind": sample.kind or "all",
+            "sentence": sample.sentence,
+        }
         row |= {"words": len(sample.sentence.split()), "size": float(mask.mean())}
         if flow is not None:
             field = flow.read(sample.video_id, data_set.video_path(sample.video_id), [sample.frame])[0]
@@ -168,7 +175,7 @@ def frequent_words(sentences: Any, count: int = 24) -> pd.Series:
 
 
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
-    """The best, the median and the worst sample of every kind, of a samples.csv of one data set; adds `case`."""
+    """The best, median and worst sample of every kind in a samples.csv of one data set; adds `case`."""
     picks = []
     for kind in kinds_first(table["kind"].fillna("all")):
         ranked = table[table["kind"].fillna("all") == kind].sort_values(["iou", "index"], ascending=False)
@@ -177,10 +184,118 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(picks, ignore_index=True)
 
 
+def _has_scores(kinds: Any) -> bool:
+    """Whether this is {kind: {measure: number}} with an "all" among its kinds."""
+    if not isinstance(kinds, dict) or "all" not in kinds:
+        return False
+    numbers = (int, float, type(None))
+    return all(
+        isinstance(k, dict) and all(isinstance(v, numbers) for v in k.values()) for k in kinds.values()
+    )
+
+
 def _speed(flow: np.ndarray, mask: np.ndarray) -> float:
-    """Mean length of flow (2, h, w) inside mask (H, W), in pixels of the mask's width; NaN for an empty mask."""
+    """Mean length of flow (2, h, w) inside mask (H, W), in pixels of the mask; NaN for an empty mask."""
     rows = np.arange(flow.shape[1]) * mask.shape[0] // flow.shape[1]
     columns = np.arange(flow.shape[2]) * mask.shape[1] // flow.shape[2]
     inside = mask[rows[:, None], columns]
     length = np.hypot(flow[0], flow[1]) * mask.shape[1] / flow.shape[2]
     return float(length[inside].mean()) if inside.any() else float("nan")
+
+
+def counts(data_sets: dict[str, Any]) -> pd.DataFrame:
+    """Videos, annotated frames, sentences and samples (of each kind) of data sets by name."""
+    rows = {}
+    for name, data_set in data_sets.items():
+        found = list(data_set)
+        kinds = Counter(sample.kind for sample in found if sample.kind)
+        rows[name] = {
+            "videos": len({sample.video_id for sample in found}),
+            "annotated frames": len({(sample.video_id, sample.frame) for sample in found}),
+            "sentences": len({(sample.video_id, sample.instance_id, sample.sentence) for sample in found}),
+            "samples": len(found),
+            **{kind: kinds[kind] for kind in kinds_first(kinds)},
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").fillna(0).astype(int)
+
+
+def strips(
+    data_set: Any, frames: int, per_kind: int = 1
+) -> list[tuple[str, np.ndarray, dict[int, np.ndarray]]]:
+    """For figures.film_strips: the frames around some samples of every kind, spread over the data set."""
+    by_kind: dict[str, list[int]] = {}
+    for i, sample in enumerate(data_set):
+        by_kind.setdefault(sample.kind or "all", []).append(i)
+    rows = []
+    for kind in kinds_first(by_kind):
+        for i in by_kind[kind][:: max(1, len(by_kind[kind]) // per_kind)][:per_kind]:
+            pictures = data_set.window(i, frames)[1]
+            rows.append((f"{kind}: “{data_set[i].sentence}”", pictures, {frames // 2: data_set.mask(i)}))
+    return rows
+
+
+def flow_strips(
+    data_set: Any, flow: Any, clips: int = 3, frames: int = 6
+) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """For figures.flow_strips: frames and stored flow of some clips, spread over the data set."""
+    rows = []
+    for i in np.linspace(0, len(data_set) - 1, clips).astype(int).tolist():
+        sample = data_set[i]
+        indices, pictures = data_set.window(i, frames)
+        field = flow.read(sample.video_id, data_set.video_path(sample.video_id), indices)
+        rows.append((f"{sample.video_id}: “{sample.sentence}”", pictures, field))
+    return rows
+
+
+def for_animation(table: pd.DataFrame) -> list[int]:
+    """Positions of two samples of a samples.csv: the best answers about two objects of one clip.
+
+    It is the clip whose worse answer of the two is best. A single position where no clip has two objects.
+    """
+    best = table.sort_values(["iou", "index"], ascending=False).drop_duplicates(["video_id", "instance_id"])
+    pairs = best.groupby("video_id").head(2)
+    weaker = pairs[pairs["video_id"].duplicated()]  # sorted: the second of a clip is the worse one
+    if weaker.empty:
+        return best["index"].head(1).tolist()
+    return pairs.loc[pairs["video_id"] == weaker.iloc[0]["video_id"], "index"].tolist()
+
+
+def ladder_provenance(folder: Path, ladder: dict[str, Any]) -> pd.DataFrame:
+    """Where the cells of a ladder came from, one row each; `folder` is the run's, a ladder.json its cells."""
+    rows = {}
+    for rung, seeds in ladder.items():
+        for seed in seeds:
+            cell = Path(folder) / "ladder" / rung / seed / "metrics.json"
+            result = read_result(cell if cell.exists() else Path(folder) / "metrics.json")  # the run itself
+            known = result.get("provenance", {})
+            rows[rung, seed] = {
+                "steps": result.get("steps"),
+                "parameters": result.get("parameters"),
+                "training, min": round(known.get("wall_seconds", {}).get("training", np.nan) / 60, 1),
+                "device": known.get("device"),
+                "commit": str(known.get("git_commit"))[:10] + ("+" if known.get("git_dirty") else ""),
+                "date": str(known.get("date"))[:10],
+            }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["rung", "seed"] if rows else None)
+
+
+def verdicts(cells: pd.DataFrame) -> pd.DataFrame:
+    """In words, for every rung and kind of sentence: does the rung help, on these seeds?
+
+    "helps" and "hurts" where the 95 % interval of the paired gains leaves zero out; "not shown" otherwise.
+    """
+    columns = {}
+    for kind in kinds_first(cells["kind"]):
+        steps = increments(cells, kind).iloc[1:]
+        columns[kind] = [_verdict(row["gain"], row["gain half"]) for _, row in steps.iterrows()]
+        index = steps.index
+    return pd.DataFrame(columns, index=index) if columns else pd.DataFrame()
+
+
+def _verdict(gain: float, half: float) -> str:
+    if np.isnan(gain):
+        return "no pair of seeds"
+    shown = f"{gain:+.3f}" if np.isnan(half) else f"{gain:+.3f} ± {half:.3f}"
+    if np.isnan(half):
+        return f"{shown} (one seed)"
+    return f"{'helps' if gain > half else 'hurts' if gain < -half else 'not shown'}: {shown}"

@@ -68,7 +68,9 @@ class SegmenterTraining(lightning.LightningModule):
     def validation_step(self, batch: Batch, step: int) -> None:
         """Score a batch of held-out training videos, on the canvas."""
         prediction = self.segmenter(batch)
-        self.log("val/loss", self.objective(prediction, batch)["loss"], batch_size=len(batch.masks), sync_dist=True)
+        self.log(
+            "val/loss", self.objective(prediction, batch)["loss"], batch_size=len(batch.masks), sync_dist=True
+        )
         masks = prediction.probability() > self.experiment.evaluation.threshold
         for mask, truth in zip(masks, batch.masks.bool(), strict=True):
             self.validation.update(mask, truth)
@@ -125,7 +127,7 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
     """Train, or go on training, or load what is trained: whichever `reports/<run>` still needs.
 
     A run made with other parameters is moved aside (`checkpoints-<its fingerprint>`), never overwritten.
-    Raises DataError or FlowError, naming the file, where data are missing: `mmvs.data.catalogue.prepare` makes them.
+    Raises DataError or FlowError, naming the file, where data are missing: `catalogue.prepare` makes them.
     """
     folder, t = experiment.folder, experiment.training
     checkpoints = folder / "checkpoints"
@@ -143,15 +145,20 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
     training, validation = _split(samples, experiment)
     flow = open_flow(experiment.data.train_on, experiment)
     together = collate(words, experiment.model.language.max_words)
-    loader = {"collate_fn": together, "num_workers": experiment.data.workers,
-              "persistent_workers": experiment.data.workers > 0, "pin_memory": torch.cuda.is_available()}  # fmt: skip
+    loader = {
+        "collate_fn": together,
+        "num_workers": experiment.data.workers,
+        "persistent_workers": experiment.data.workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+    }
     clips = Clips(samples, flow, experiment.data, training=True, seed=experiment.seed, only=training)
     drawn = RandomSampler(clips, generator=torch.Generator().manual_seed(experiment.seed))
     train_loader = DataLoader(clips, t.batch, sampler=drawn, drop_last=len(clips) >= t.batch, **loader)
     held_out = Clips(samples, flow, experiment.data, only=validation)
     val_loader = DataLoader(held_out, t.batch, **loader)
 
-    part = f"part-{len(list((folder / 'logs').glob('part-*'))):03d}"  # a resumed run must not overwrite its curves
+    # a resumed run must not overwrite its curves
+    part = f"part-{len(list((folder / 'logs').glob('part-*'))):03d}"
     module = SegmenterTraining(experiment, len(words))
     last = checkpoints / "last.ckpt"
     trainer = lightning.Trainer(
@@ -163,7 +170,7 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
         gradient_clip_val=t.clip,
         precision=_precision(t.precision),
         log_every_n_steps=min(10, t.steps),
-        logger=[CSVLogger(folder / "logs", name=None, version=part), TensorBoardLogger(folder / "logs", name=None, version=part)],
+        logger=[kind(folder / "logs", name=None, version=part) for kind in (CSVLogger, TensorBoardLogger)],
         callbacks=[
             ModelCheckpoint(checkpoints, "best", monitor="val/mean_iou", mode="max", save_last=True,
                             enable_version_counter=False),
@@ -176,12 +183,18 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-        trainer.fit(module, train_loader, val_loader, ckpt_path=last if last.exists() else None, weights_only=False)
+        trainer.fit(
+            module, train_loader, val_loader, ckpt_path=last if last.exists() else None, weights_only=False
+        )
     _join_curves(folder / "logs")
     if trainer.interrupted:
         raise KeyboardInterrupt(f"training stopped at step {trainer.global_step}; call fit again to go on")
     if trainer.is_global_zero:
-        done = {"fingerprint": experiment.fingerprint(), "steps": trainer.global_step, "seconds": module.seconds}
+        done = {
+            "fingerprint": experiment.fingerprint(),
+            "steps": trainer.global_step,
+            "seconds": module.seconds,
+        }
         (checkpoints / "finished.json").write_text(as_json(done))
     return load(checkpoints / "best.ckpt", experiment)
 
@@ -189,7 +202,9 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
 def load(checkpoint: Path, experiment: Experiment) -> Trained:
     """A trained Segmenter from a checkpoint of `fit`; FileNotFoundError names what is missing."""
     if not checkpoint.is_file():
-        raise FileNotFoundError(f"no checkpoint {checkpoint}; train it with mmvs.training.fit or `make report`")
+        raise FileNotFoundError(
+            f"no checkpoint {checkpoint}; train it with mmvs.training.fit or `make report`"
+        )
     kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
     words = tokenizer(experiment.model.language, checkpoint.parent / "vocabulary", [])
     segmenter = Segmenter(experiment.model, len(words))
@@ -198,7 +213,11 @@ def load(checkpoint: Path, experiment: Experiment) -> Trained:
     segmenter.load_state_dict(weights)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     finished = checkpoint.parent / "finished.json"
-    done = json.loads(finished.read_text()) if finished.exists() else {"steps": kept["global_step"], "seconds": 0.0}
+    done = (
+        json.loads(finished.read_text())
+        if finished.exists()
+        else {"steps": kept["global_step"], "seconds": 0.0}
+    )
     return Trained(experiment, segmenter.to(device).eval(), words, done["steps"], done["seconds"])
 
 

@@ -6,7 +6,9 @@ from mmvs import config
 
 
 def test_unknown_key_is_refused_with_the_nearest_right_name():
-    with pytest.raises(config.ConfigError, match="unknown parameter 'stpes' of Training: did you mean 'steps'"):
+    with pytest.raises(
+        config.ConfigError, match="unknown parameter 'stpes' of Training: did you mean 'steps'"
+    ):
         config.experiment(training={"stpes": 3})
     with pytest.raises(config.ConfigError, match="unknown parameter 'zzz' of Experiment: known: run, seed"):
         config.experiment(zzz=1)
@@ -48,7 +50,12 @@ def test_rungs_change_one_switch_at_a_time():
     base = config.experiment(run="x")
     assert base.on_rung("B+M+T+L+A", 0) is base
     cell = base.on_rung("B+M", 2)
-    assert (cell.run, cell.seed, cell.model.motion, cell.model.transformer) == ("x/ladder/B+M/2", 2, True, False)
+    assert (cell.run, cell.seed, cell.model.motion, cell.model.transformer) == (
+        "x/ladder/B+M/2",
+        2,
+        True,
+        False,
+    )
     with pytest.raises(config.ConfigError, match="unknown rung 'B\\+X'"):
         base.on_rung("B+X", 0)
 
@@ -57,7 +64,12 @@ def test_fingerprint_follows_what_decides_the_weights_and_nothing_else():
     base = config.experiment()
     same = config.experiment(run="renamed", data={"workers": 1}, evaluation={"threshold": 0.4})
     assert same.fingerprint() == base.fingerprint()
-    for parts in ({"seed": 1}, {"model": {"motion": False}}, {"data": {"stride": 2}}, {"loss": {"coarse": 0}}):
+    for parts in (
+        {"seed": 1},
+        {"model": {"motion": False}},
+        {"data": {"stride": 2}},
+        {"loss": {"coarse": 0}},
+    ):
         assert config.experiment(**parts).fingerprint() != base.fingerprint()
 
 

@@ -8,7 +8,12 @@ from mmvs.data import geometry
 
 @pytest.mark.parametrize(
     ("height", "width", "expected"),
-    [(240, 320, (40, 0, 240, 320)), (320, 240, (0, 40, 320, 240)), (480, 854, (70, 0, 180, 320)), (64, 64, (0, 0, 320, 320))],
+    [
+        (240, 320, (40, 0, 240, 320)),
+        (320, 240, (0, 40, 320, 240)),
+        (480, 854, (70, 0, 180, 320)),
+        (64, 64, (0, 0, 320, 320)),
+    ],
 )
 def test_fits_and_centres(height, width, expected):
     assert geometry.fitted(height, width, 320) == expected

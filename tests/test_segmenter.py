@@ -56,7 +56,9 @@ def test_batched_equals_single():
 def test_every_parameter_receives_gradient():
     segmenter, batch = tiny.segmenter().train(), tiny.batch()
     Objective(Loss(), alignment=True)(segmenter(batch), batch)["loss"].backward()
-    without = [name for name, p in segmenter.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    without = [
+        name for name, p in segmenter.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
     assert without == []
 
 
@@ -72,7 +74,9 @@ def test_frames_around_the_target_matter_and_their_order_too():
     segmenter, batch = tiny.segmenter(), tiny.batch()
     reversed_ = replace(batch, frames=batch.frames.flip(1), flow=batch.flow.flip(1))
     repeated = replace(
-        batch, frames=batch.frames[:, 1:2].expand(-1, 3, -1, -1, -1), flow=batch.flow[:, 1:2].expand(-1, 3, -1, -1, -1)
+        batch,
+        frames=batch.frames[:, 1:2].expand(-1, 3, -1, -1, -1),
+        flow=batch.flow[:, 1:2].expand(-1, 3, -1, -1, -1),
     )
     with torch.no_grad():
         plain = segmenter(batch).logits

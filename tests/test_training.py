@@ -31,7 +31,14 @@ def run(tmp_path_factory) -> Experiment:
         },
         flow={"root": str(folder / "flow"), "workers": 1},
         model=tiny.model().model_dump(),
-        training={"steps": 4, "batch": 2, "warmup": 1, "validate_every": 2, "validation_clips": 1, "rate": 1e-3},
+        training={
+            "steps": 4,
+            "batch": 2,
+            "warmup": 1,
+            "validate_every": 2,
+            "validation_clips": 1,
+            "rate": 1e-3,
+        },
     )
     prepare(run, progress=False)
     return run
@@ -78,7 +85,9 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(run, monkeypatch):
 
 
 def test_other_parameters_move_the_old_run_aside(run):
-    first = run.model_copy(update={"run": "changed", "training": run.training.model_copy(update={"steps": 2})})
+    first = run.model_copy(
+        update={"run": "changed", "training": run.training.model_copy(update={"steps": 2})}
+    )
     fit(first, progress=False)
     second = first.model_copy(update={"seed": 7})
     with pytest.warns(UserWarning, match="other parameters"):
@@ -104,14 +113,20 @@ def test_metrics_file_has_the_fixed_layout_and_is_computed_once(run, trained, mo
     result = evaluate(trained, progress=False)
     written = json.loads((run.folder / "metrics.json").read_text())
     assert written == result and result["run"] == "tiny"
-    assert set(result["scores"]) == {"moving_shapes-test", "moving_shapes-unseen", "moving_shapes-test-shuffled"}
+    assert set(result["scores"]) == {
+        "moving_shapes-test",
+        "moving_shapes-unseen",
+        "moving_shapes-test-shuffled",
+    }
     for groups in result["scores"].values():
         assert {"mean_iou", "overall_iou", "precision@0.5", "map", "selection_accuracy"} <= set(groups["all"])
         assert sum(g["samples"] for kind, g in groups.items() if kind != "all") == groups["all"]["samples"]
     assert result["provenance"]["fingerprint"] == run.fingerprint()
     table = pd.read_csv(run.folder / "samples.csv")
     scored = table[table.data_set == "moving_shapes-test"]
-    assert scored.iou.mean() == pytest.approx(result["scores"]["moving_shapes-test"]["all"]["mean_iou"], abs=1e-4)
+    assert scored.iou.mean() == pytest.approx(
+        result["scores"]["moving_shapes-test"]["all"]["mean_iou"], abs=1e-4
+    )
 
     monkeypatch.setattr(evaluation, "_score", lambda *_: pytest.fail("scored again"))
     assert evaluate(trained, progress=False) == result
@@ -162,3 +177,26 @@ def test_a_corrupt_metrics_file_is_computed_anew(run, trained):
     file.write_text('{"run": "tiny", "sco')
     assert evaluate(trained, progress=False)["run"] == "tiny"
     assert json.loads(file.read_text())["run"] == "tiny"
+
+
+def test_a_full_disk_stops_the_run_by_name_and_loses_nothing(run, monkeypatch):
+    import resource
+
+    crowded = run.model_copy(update={"run": "crowded"})
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    step, seen = SegmenterTraining.training_step, []
+
+    def fills(self, batch, index):
+        if self.global_step == 3:  # of any file, in bytes: stands in for a disk that is full
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, unlimited[1]))
+        seen.append(self.global_step)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(SegmenterTraining, "training_step", fills)
+    try:
+        with pytest.raises(OSError, match=r"\.ckpt.*too little disk"):
+            fit(crowded, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    monkeypatch.setattr(SegmenterTraining, "training_step", step)
+    assert fit(crowded, progress=False).steps == 4

@@ -50,7 +50,7 @@ class Clips(Dataset):
         return self._augmented(clip) if self.training else clip
 
     def at(self, position: int, frame: int, video: np.ndarray) -> Clip:
-        """The clip around any frame of a sample's video, given as decoded (F, H, W, 3); its mask is unknown: empty."""
+        """The clip around any frame of a sample's video, decoded (F, H, W, 3); its mask is unknown: empty."""
         indices = window(frame, self.data.frames, self.data.stride, len(video))
         truth = torch.zeros(1, *video.shape[1:3], dtype=torch.bool)
         return self._on_canvas(video[indices], indices, truth, [position])
@@ -89,7 +89,14 @@ class Clips(Dataset):
         if self.jitter:
             frames = self.jitter(frames)
         return Clip(
-            frames, flow, masks, valid, sentences, [clip.samples[i] for i in drawn], clip.target, clip.original_size
+            frames,
+            flow,
+            masks,
+            valid,
+            sentences,
+            [clip.samples[i] for i in drawn],
+            clip.target,
+            clip.original_size,
         )
 
 

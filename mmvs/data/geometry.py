@@ -27,7 +27,9 @@ def fit_frames(frames: Tensor, size: int) -> Tensor:
 
 def fit_masks(masks: Tensor, size: int) -> Tensor:
     """(N, H, W) bool → (N, size, size) bool, False around the picture."""
-    return _placed(masks.to(torch.uint8), size, lambda x, hw: T.resize(x, hw, InterpolationMode.NEAREST)).bool()
+    return _placed(
+        masks.to(torch.uint8), size, lambda x, hw: T.resize(x, hw, InterpolationMode.NEAREST)
+    ).bool()
 
 
 def fit_flow(flow: Tensor, size: int, original: tuple[int, int]) -> Tensor:
@@ -54,7 +56,7 @@ def valid_area(size: int, original: tuple[int, int]) -> Tensor:
 
 
 def restore(maps: Tensor, original: tuple[int, int]) -> Tensor:
-    """Bring maps of the canvas (N, size, size) back to the video's (N, H, W): enlarge to cover, crop the centre."""
+    """Bring maps of the canvas (N, size, size) to the video's (N, H, W): enlarge to cover, crop the rest."""
     height, width = original
     size = maps.shape[-1]
     cover = round(size * max(height / size, width / size))

@@ -15,6 +15,7 @@ from mmvs.data.shapes_scene import COLOURS, DIRECTIONS, MOTIONS, SHAPES, SIZES, 
 Cast = list[tuple[Looks, Program]]
 STEADY = (*DIRECTIONS, "still")  # what temporal programs are made of
 HELD_OUT_SHARE = 0.12
+RARER = {"growing": 0.5, "spinning": 0.5}  # chance of a motion relative to the others
 
 
 def held_out(seed: int) -> frozenset[tuple[str, str, str]]:
@@ -41,13 +42,19 @@ def draw_cast(recipe: str, rng: np.random.Generator) -> Cast:
 def _similar_looks(rng: np.random.Generator) -> list[Looks]:
     """Different looks, shuffled: one attribute is often enough, and often shared by others."""
     shapes = rng.choice(SHAPES, rng.integers(2, 5), replace=False)
-    colours = rng.choice(COLOURS, rng.integers(2, 5), replace=False)
+    colours = rng.choice(COLOURS, rng.integers(2, 6), replace=False)
     sizes = rng.permutation(SIZES)[: rng.integers(1, 3)]
     looks = [
         Looks(str(shape), str(colour), str(size), str(rng.choice(TEXTURES)))
         for shape, colour, size in product(shapes, colours, sizes)
     ]
     return [looks[i] for i in rng.permutation(len(looks))]
+
+
+def _motions(rng: np.random.Generator) -> list[str]:
+    """All motions in random order, the rarer ones later as a rule."""
+    chances = np.array([RARER.get(motion, 1.0) for motion in MOTIONS])
+    return [str(m) for m in rng.choice(MOTIONS, len(MOTIONS), replace=False, p=chances / chances.sum())]
 
 
 def _steady(motion: str) -> Program:
@@ -63,21 +70,22 @@ def _any_program(motions: list[str], rng: np.random.Generator) -> Program:
 
 def _all_different(pool: list[Looks], rng: np.random.Generator) -> Cast:
     """Everybody looks different; motions are free."""
-    return [(looks, _any_program(list(MOTIONS), rng)) for looks in pool[: rng.integers(3, 6)]]
+    count = rng.choice((3, 4, 5), p=(0.4, 0.4, 0.2))
+    return [(looks, _any_program(_motions(rng)[:3], rng)) for looks in pool[:count]]
 
 
 def _look_alikes(pool: list[Looks], rng: np.random.Generator) -> Cast:
     """Three of the same looks with three motions, and others who do none of these."""
-    motions = [str(m) for m in rng.permutation(MOTIONS)]
+    motions = _motions(rng)
     trio = [(pool[0], _steady(motion)) for motion in motions[:3]]
-    others = [(looks, _any_program(motions[3:], rng)) for looks in pool[1 : 1 + rng.integers(0, 3)]]
+    others = [(looks, _any_program(motions[3:6], rng)) for looks in pool[1 : 1 + rng.integers(0, 2)]]
     return trio + others
 
 
 def _shared(pool: list[Looks], rng: np.random.Generator) -> Cast:
     """A trio or pair of look-alikes whose motions are also done by others."""
-    motions = [str(m) for m in rng.permutation(MOTIONS)[:3]]
-    alike, others = ((3, 2), (3, 1), (2, 2), (2, 3))[rng.choice(4, p=[0.6, 0.2, 0.1, 0.1])]
+    motions = _motions(rng)[:3]
+    alike, others = ((3, 2), (3, 1), (2, 2))[rng.choice(3, p=(0.2, 0.4, 0.4))]
     cast = [(pool[0], _steady(motion)) for motion in motions[:alike]]
     theirs = rng.permutation(motions[:alike] if alike >= others else motions)[:others]
     twins = rng.random() < 0.7  # the others look alike, too
@@ -93,11 +101,11 @@ def _ordered(pool: list[Looks], rng: np.random.Generator) -> Cast:
     first, second = (str(m) for m in rng.choice(STEADY, 2, replace=False))
     if rng.random() < 0.7:
         programs = list(product((first, second), repeat=2))
-        extra = rng.integers(0, 2)
+        extra = 0
     else:
         after = str(rng.choice([m for m in STEADY if m != second]))
         before = str(rng.choice([m for m in STEADY if m != first]))
         programs = [(first, second), (first, after), (before, second)]
-        extra = rng.integers(0, 3)
-    others = [(looks, _any_program(list(MOTIONS), rng)) for looks in pool[1 : 1 + extra]]
+        extra = rng.integers(0, 2)
+    others = [(looks, _any_program(_motions(rng)[:3], rng)) for looks in pool[1 : 1 + extra]]
     return [(pool[0], program) for program in programs] + others

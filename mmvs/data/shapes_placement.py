@@ -10,12 +10,12 @@ from mmvs.data.shapes_cast import Cast
 from mmvs.data.shapes_render import visible
 from mmvs.data.shapes_scene import REACH, REFERENCE, Body, Looks, Program, Scene, direction_of, timing
 
-RADII = {"small": (6.0, 6.8), "large": (9.5, 10.5)}  # reference pixels
+RADII = {"small": (6.4, 7.2), "large": (9.6, 10.6)}  # reference pixels
 SPEED = (1.3, 2.3)  # reference pixels per frame
 SPIN = (10.0, 14.0)  # degrees per frame
 GROWTH = 0.05  # of the radius, per frame
 WOBBLE = 12.0  # degrees: how far a direction may be off
-SHARE = 0.6  # of a body that is seen in every annotated frame, at least
+SHARE = 0.65  # of a body that is seen in every annotated frame, at least
 CROSSING = 0.3  # chance that a clip must have bodies that pass behind each other
 TRIALS = 96
 
@@ -51,7 +51,7 @@ def _body(looks: Looks, program: Program, radius: float, unit: float, rng: np.ra
     heading = [direction_of(motion, turn) for motion, turn in zip(program, wobble, strict=True)]
     spin = np.radians(rng.uniform(*SPIN)) * rng.choice((-1, 1))
     # Everyone is tilted a little: an upright body among tilted ones would betray who does not spin.
-    tilt = rng.uniform(-0.35, 0.35)
+    tilt = rng.uniform(-0.25, 0.25)
     return Body(
         looks,
         program,
@@ -86,7 +86,7 @@ def _promising(scene: Scene, crossing: bool, rng: np.random.Generator) -> list[n
     annotated = [f - when.start for f in scene.annotated]
     seen = apart[:, :, annotated].min((1, 2))
     closest = apart.min((1, 2))
-    good = (seen > 0.7) & ((closest < 0.9) == crossing)
+    good = (seen > 0.75) & ((closest < 0.95) == crossing)
     # Without a crossing the clearest comes first; with one, any.
     order = np.argsort(-np.where(crossing, rng.random(TRIALS), closest), kind="stable")
     return [at[k] for k in order if good[k]][:6]

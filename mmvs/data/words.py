@@ -19,7 +19,7 @@ _MIRROR = {"left": "right", "right": "left"}
 
 
 def tokenizer(language: Language, folder: Path, sentences: Iterable[str]) -> PreTrainedTokenizerBase:
-    """The tokenizer of a run: BERT's own, or for `small` the one saved in `folder`, trained first if it is not there.
+    """The tokenizer of a run: BERT's own, or for `small` the one in `folder`, made first if it is missing.
 
     Raises OSError (of transformers) when a named tokenizer is neither a local folder nor can be downloaded.
     """
@@ -58,5 +58,5 @@ def encode(tokenizer: PreTrainedTokenizerBase, sentences: list[str], max_words: 
 
 
 def mirrored(sentence: str) -> str:
-    """The sentence as it reads when the picture is flipped: left and right change places, their endings stay."""
+    """The sentence as it reads of the mirrored picture: left and right change places, their endings stay."""
     return re.sub(r"\b(left|right)(?=(?:-?most|wards?|-hand|-handed)?\b)", lambda m: _MIRROR[m[1]], sentence)

@@ -26,7 +26,9 @@ class CoarseMask(nn.Module):
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
-        self.mix = nn.Sequential(nn.LayerNorm(2 * width), nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, width))
+        self.mix = nn.Sequential(
+            nn.LayerNorm(2 * width), nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, width)
+        )
         self.norm = nn.LayerNorm(width)
         self.around = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True))
         self.head = MaskHead(width, width, scale)
@@ -51,6 +53,8 @@ class CoarseMask(nn.Module):
         found = torch.einsum("ntacl,nlad->ntcad", weights, v).reshape(n, t, h * w, width)
         features = self.norm(cells + self.mix(torch.cat([cells, cells * found], dim=-1)))
         features = features.transpose(2, 3).reshape(n * t, width, h, w)
-        logits = self.head(self.around(features), sentence.repeat_interleave(t, dim=0))[:, 0].unflatten(0, (n, t))
+        logits = self.head(self.around(features), sentence.repeat_interleave(t, dim=0))[:, 0].unflatten(
+            0, (n, t)
+        )
         attention = weights.mean(2).transpose(2, 3).reshape(n, t, -1, h, w)
         return Coarse(features.unflatten(0, (n, t)), logits, attention)

@@ -160,7 +160,7 @@ def _basic_block(into: int, out: int, stride: int) -> BasicBlock:
 
 
 def _torchvision(backbone: Backbone, channels: int) -> tuple[nn.Module, list[int]]:
-    """One of torchvision's ResNets without its head; Bottleneck ones keep layer4 at stride 16, as published."""
+    """A torchvision ResNet without its head; Bottleneck ones keep layer4 at stride 16, as published."""
     file = resolve(backbone.weights) if backbone.weights and Path(backbone.weights).suffix else None
     dilate = {"replace_stride_with_dilation": [False, False, True]}
     basic = backbone.name in ("resnet18", "resnet34")  # torchvision cannot dilate their blocks
@@ -169,10 +169,14 @@ def _torchvision(backbone: Backbone, channels: int) -> tuple[nn.Module, list[int
             backbone.name, weights=None if file else backbone.weights, **({} if basic else dilate)
         )
     except ValueError as error:
-        raise ValueError(f"backbone '{backbone.name}': {error}; use 'narrow' or a torchvision ResNet") from None
+        raise ValueError(
+            f"backbone '{backbone.name}': {error}; use 'narrow' or a torchvision ResNet"
+        ) from None
     if file:
         if not file.is_file():
-            raise FileNotFoundError(f"backbone weights {file} do not exist; give a file, a torchvision name or null")
+            raise FileNotFoundError(
+                f"backbone weights {file} do not exist; give a file, a torchvision name or null"
+            )
         net.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
     if channels != 3:
         net.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)

@@ -25,7 +25,13 @@ class LanguageGuidedFusion(nn.Module):
         self.head = MaskHead(width, language)
 
     def forward(
-        self, appearance: Tensor, motion: Tensor, words: Tensor, words_mask: Tensor, sentence: Tensor, coarser: Tensor
+        self,
+        appearance: Tensor,
+        motion: Tensor,
+        words: Tensor,
+        words_mask: Tensor,
+        sentence: Tensor,
+        coarser: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Fuse one level; the sentence decides, cell by cell, what each stream keeps.
 
@@ -61,9 +67,17 @@ class PlainFusion(nn.Module):
         self.head = nn.Conv2d(width, 1, 1)
 
     def forward(
-        self, appearance: Tensor, motion: Tensor, words: Tensor, words_mask: Tensor, sentence: Tensor, coarser: Tensor
+        self,
+        appearance: Tensor,
+        motion: Tensor,
+        words: Tensor,
+        words_mask: Tensor,
+        sentence: Tensor,
+        coarser: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Same contract as LanguageGuidedFusion."""
-        above = F.interpolate(self.carry(coarser), size=appearance.shape[-2:], mode="bilinear", align_corners=False)
+        above = F.interpolate(
+            self.carry(coarser), size=appearance.shape[-2:], mode="bilinear", align_corners=False
+        )
         features = self.fuse(torch.cat([appearance + above, motion], dim=1))
         return features, self.head(features)

@@ -24,7 +24,9 @@ class Segmenter(nn.Module):
         if model.motion:
             self.motion = MotionEncoder(model.motion_backbone)
         else:
-            strides = [2, 4, 8, 8] if model.appearance_backbone.name == "narrow" else _strides(self.appearance)
+            strides = (
+                [2, 4, 8, 8] if model.appearance_backbone.name == "narrow" else _strides(self.appearance)
+            )
             self.motion = NoMotion(self.appearance.widths, strides)
         self.language = LanguageEncoder(model.language, vocabulary, d)
 
@@ -38,7 +40,9 @@ class Segmenter(nn.Module):
         )
         coarser = [*model.level_widths[1:], d]
         self.levels = nn.ModuleList(
-            LanguageGuidedFusion(width, above, d, heads) if model.language_guided else PlainFusion(width, above)
+            LanguageGuidedFusion(width, above, d, heads)
+            if model.language_guided
+            else PlainFusion(width, above)
             for width, above in zip(model.level_widths, coarser, strict=True)
         )
 
@@ -55,13 +59,17 @@ class Segmenter(nn.Module):
         words, sentence = self.language(batch.words, batch.words_mask)
 
         coarse = self.coarse(looks.top[spread], words, batch.words_mask, sentence)
-        refined = self.refine(words, batch.words_mask, sentence, coarse.features, moves.top[spread], batch.target)
+        refined = self.refine(
+            words, batch.words_mask, sentence, coarse.features, moves.top[spread], batch.target
+        )
 
         m0 = _up(coarse.logits[:, batch.target, None], size)
         decoder = m0 + _up(refined.logits, size)
         logits, features = decoder, refined.features
         for fusion, look, move in reversed(list(zip(self.levels, looks.levels, moves.levels, strict=True))):
-            features, correction = fusion(look[spread], move[spread], words, batch.words_mask, sentence, features)
+            features, correction = fusion(
+                look[spread], move[spread], words, batch.words_mask, sentence, features
+            )
             logits = logits + _up(correction, size)
         return Prediction(
             logits=logits[:, 0],
@@ -77,7 +85,8 @@ class Segmenter(nn.Module):
 def _necks(widths: list[int], wanted: list[int]) -> nn.ModuleList:
     """1 x 1 projections of pyramid levels to the model's widths; run once a clip, whatever the sentences."""
     return nn.ModuleList(
-        nn.Sequential(nn.Conv2d(into, out, 1), nn.GroupNorm(1, out)) for into, out in zip(widths, wanted, strict=True)
+        nn.Sequential(nn.Conv2d(into, out, 1), nn.GroupNorm(1, out))
+        for into, out in zip(widths, wanted, strict=True)
     )
 
 

@@ -33,7 +33,13 @@ class MultiModalVideoTransformer(nn.Module):
         self.head = MaskHead(width, width, scale)
 
     def forward(
-        self, words: Tensor, words_mask: Tensor, sentence: Tensor, appearance: Tensor, motion: Tensor, target: int
+        self,
+        words: Tensor,
+        words_mask: Tensor,
+        sentence: Tensor,
+        appearance: Tensor,
+        motion: Tensor,
+        target: int,
     ) -> Refined:
         """Let words, looks and motion inform each other, then gather over time.
 
@@ -87,7 +93,13 @@ class NoTransformer(nn.Module):
         self.head = MaskHead(width, width, scale)
 
     def forward(
-        self, words: Tensor, words_mask: Tensor, sentence: Tensor, appearance: Tensor, motion: Tensor, target: int
+        self,
+        words: Tensor,
+        words_mask: Tensor,
+        sentence: Tensor,
+        appearance: Tensor,
+        motion: Tensor,
+        target: int,
     ) -> Refined:
         """Same contract as MultiModalVideoTransformer; of language, only the summary is read here."""
         ta, tm = appearance[:, target], motion[:, target]

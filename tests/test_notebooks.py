@@ -1,0 +1,160 @@
+"""Notebooks are thin, and the seam to the params files is tight: papermill only warns on an unknown name.
+
+`pytest --nbval-lax notebooks` runs them; here they are only read.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import nbformat
+import pytest
+import yaml
+from papermill.translators import PythonTranslator
+
+from mmvs import config
+from mmvs.config import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PARAMS = sorted((ROOT / "params").glob("*.yaml"))
+CHECKED = "# NBVAL_CHECK_OUTPUT"
+LONGEST, LONGEST_PARAMETERS = 10, 18  # lines of a cell
+ABSOLUTE = re.compile(r"""(?:^|[\s"'(=])(?:/\w[\w.-]*/|~/|[A-Za-z]:\\)""")  # of a path, where one begins
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+every_params = pytest.mark.parametrize("path", PARAMS, ids=lambda path: path.stem)
+
+
+def read(path) -> nbformat.NotebookNode:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def code(path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def parameters_cell(path) -> nbformat.NotebookNode:
+    (cell,) = [cell for cell in read(path).cells if "parameters" in cell.metadata.get("tags", [])]
+    assert cell.cell_type == "code"
+    return cell
+
+
+def parameters(path) -> dict[str, object]:
+    """Names and default values; fails on anything that is no assignment of a literal to one name."""
+    values = {}
+    for statement in ast.parse(parameters_cell(path).source).body:
+        assert isinstance(statement, ast.Assign), f"line {statement.lineno}: only assignments"
+        (name,) = statement.targets
+        assert isinstance(name, ast.Name), f"line {statement.lineno}: one name an assignment"
+        values[name.id] = ast.literal_eval(statement.value)
+    return values
+
+
+def test_there_are_notebooks_and_params():
+    assert [path.stem[:2] for path in NOTEBOOKS][:1] in (["00"], ["01"]), "notebooks/ is empty"
+    assert PARAMS, "params/ is empty"
+
+
+@every_notebook
+def test_parameters_are_literals_that_make_an_experiment(path):
+    values = parameters(path)
+    values.pop("ladder", None)  # of 04_ablations: no part of one experiment
+    assert config.experiment(**values).run == "smoke", "the defaults are a smoke test"
+
+
+@every_notebook
+def test_every_parameter_is_explained_as_papermill_shows_it(path):
+    told = PythonTranslator.inspect(parameters_cell(path))
+    assert [parameter.name for parameter in told] == list(parameters(path)), "papermill finds them all"
+    unexplained = [parameter.name for parameter in told if not parameter.help.strip()]
+    assert not unexplained, f"{path.name}: no comment after {unexplained}"
+
+
+def test_all_notebooks_have_the_same_parameters():
+    """One params file serves them all."""
+    assert len({tuple(parameters(path)) for path in NOTEBOOKS}) == 1
+
+
+@every_notebook
+def test_cells_are_short_and_define_nothing(path):
+    for number, cell in enumerate(code(path)):
+        longest = LONGEST_PARAMETERS if "parameters" in cell.metadata.get("tags", []) else LONGEST
+        lines = len(cell.source.splitlines())
+        assert lines <= longest, f"{path.name}, code cell {number}: {lines} lines, at most {longest}"
+        for node in ast.walk(ast.parse(cell.source)):
+            defines = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda))
+            assert not defines, f"{path.name}, code cell {number}: belongs into mmvs"
+
+
+@every_notebook
+def test_it_begins_with_a_title_and_imports_once(path):
+    cells = read(path).cells
+    assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
+    importing = [
+        cell
+        for cell in code(path)
+        if any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.walk(ast.parse(cell.source)))
+    ]
+    assert len(importing) == 1, "one import cell"
+
+
+@every_notebook
+def test_only_checked_cells_have_stored_outputs_and_all_of_them(path):
+    """nbval passes a checked cell without stored output silently; other outputs belong to reports/."""
+    checked = [cell for cell in code(path) if CHECKED in cell.source]
+    assert checked, f"{path.name}: no cell is marked {CHECKED}"
+    for cell in checked:
+        assert cell.source.startswith(CHECKED), "the mark is a cell's first line"
+        assert cell.outputs, f"{path.name}: run the cell and keep its output: {cell.source}"
+        for output in cell.outputs:
+            assert output.output_type == "stream" and output.name == "stdout", "stable text, nothing else"
+    for cell in code(path):
+        assert CHECKED in cell.source or not cell.outputs, f"{path.name}: clear the output of {cell.source}"
+        assert cell.execution_count is None or CHECKED in cell.source
+
+
+@every_notebook
+def test_no_path_of_this_machine(path):
+    for cell in read(path).cells:
+        for text in (cell.source, *(output.get("text", "") for output in cell.get("outputs", []))):
+            assert not ABSOLUTE.search(text), f"{path.name}: {ABSOLUTE.search(text)[0]!r} in {text!r}"
+
+
+def test_absolute_paths_are_told_from_relative_ones():
+    for text in ('"/data/a2d"', "open(/home/x)", "~/runs", "a = /usr/", r'"C:\data"'):
+        assert ABSOLUTE.search(text), text
+    for text in ("reports/<run>", "a / b / c", "px/frame", "1/1000", "and/or", "n // 2", "data/x/y"):
+        assert not ABSOLUTE.search(text), text
+
+
+@every_notebook
+def test_kernel_has_the_name_that_every_machine_knows(path):
+    assert read(path).metadata.kernelspec.name == "python3"
+
+
+@every_params
+def test_params_fit_every_notebook(path):
+    for notebook in NOTEBOOKS:
+        declared, given = parameters(notebook), yaml.safe_load(path.read_text())
+        assert set(given) <= set(declared), f"{notebook.name} would ignore {set(given) - set(declared)}"
+        for name, value in given.items():
+            assert type(value) is type(declared[name]), f"{name}: {notebook.name} declares another type"
+            assert name != "ladder" or set(value) <= set(declared[name]), f"unknown in ladder: {value}"
+
+
+@every_params
+def test_params_make_an_experiment_named_like_the_file(path):
+    assert config.load(path).run == path.stem, "reports/<run>/ and params/<run>.yaml belong together"
+
+
+@every_params
+def test_params_begin_with_the_command_that_runs_them(path):
+    lines = path.read_text().splitlines()
+    head = lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]
+    assert len(head) >= 2, "what it shows, what to expect, how long it takes, the command"
+    command = rf"papermill notebooks/\S+\.ipynb reports/{path.stem}/\S+\.ipynb .*-f params/{path.name}"
+    assert re.search(command, re.sub(r"\s*\\?\n#?\s*", " ", "\n".join(head))), f"{path.name}: no such command"
+    assert not ABSOLUTE.search("\n".join(head))
