@@ -60,7 +60,7 @@ mkdir -p reports/{wildcards.run}
 exec 3> >(progress "{wildcards.run} $name")
 python -m papermill {input.notebook} $report.ipynb -f {input.params} --cwd . --kernel python3 \
     --log-level WARNING --no-progress-bar --stdout-file /dev/fd/3 --stderr-file /dev/fd/3
-python -m nbconvert --log-level WARN --to html $report.ipynb
+python -m mmvs.report render $report.ipynb
 """
 )
 

@@ -10,7 +10,6 @@ import argparse
 import io
 import os
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,19 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mmvs.config import LADDER, ROOT, Experiment, resolve
-from mmvs.tables import ReportError, kinds_first, read_result
-
-THUMBNAILS = ("scores", "ladder", "cases-motion", "curves", "strips")  # the first two that exist are shown
+from mmvs.config import ROOT, Experiment, resolve
+from mmvs.runs import as_page, as_readme, runs
+from mmvs.tables import ReportError
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1080px; margin: 2em auto;
   padding: 0 1em; }
 h1, h2, h3 { line-height: 1.2; font-weight: 600; } h2 { margin-top: 2em; } a { color: #0b62a4; }
-table { border-collapse: collapse; margin: 1em 0; font-size: 14px; display: block; overflow-x: auto; }
-th, td { padding: .3em .8em; border-bottom: 1px solid #e3e3e3; text-align: right; vertical-align: top; }
-th:first-child, td:first-child, td.text, th.text { text-align: left; }
+table { border: 0; border-collapse: collapse; margin: 1em 0; font-size: 14px; display: block;
+  overflow-x: auto; }
+th, td { padding: .3em .8em; border: 0; border-bottom: 1px solid #e3e3e3; text-align: right;
+  vertical-align: top; }
+th:first-child, tbody th, td:first-child, td.text, th.text { text-align: left; }
 thead th { border-bottom: 2px solid #999; }
 tbody tr:hover { background: #f6f8fa; } img { max-width: 100%; height: auto; }
 .pale { color: #777; font-size: 13px; }
@@ -50,140 +50,15 @@ PAGE = """<!DOCTYPE html>
 </body></html>
 """
 
-INDEX = """<h1>Runs</h1>
-<p>Every experiment with results under <code>reports/</code>.
-Scores are mean IoU on the run's first data set.</p>
-<table><thead><tr><th>run</th><th class="text">data set</th>
-{% for kind in kinds %}<th>{{ kind }}</th>{% endfor %}
-<th>seed</th><th class="text">date</th><th class="text">commit</th></tr></thead><tbody>
-{% for run in runs %}<tr><td><a href="#{{ run.name }}">{{ run.name }}</a></td>
-{% if run.scores %}<td class="text">{{ run.data_set }}</td>
-{% for kind in kinds %}<td>{{ run.score(kind) }}</td>{% endfor %}
-<td>{{ run.seed }}</td><td class="text">{{ run.date }}</td><td class="text">{{ run.commit }}</td>
-{% else %}<td class="text {{ 'bad' if run.problem }}" colspan="{{ kinds|length + 4 }}">
-{{ run.problem or 'unfinished: no metrics.json yet' }}</td>{% endif %}</tr>
-{% else %}<tr><td>no run yet: <code>make report</code></td></tr>{% endfor %}
-</tbody></table>
-{% for run in runs %}<h2 id="{{ run.name }}">{{ run.name }}</h2>
-{% if run.problem %}<p class="bad">{{ run.problem }}</p>{% endif %}
-<p class="pale">{{ run.parameters }}</p>
-<p>{% for text, link in run.links.items() %}<a href="{{ link }}">{{ text }}</a>
-{{- " · " if not loop.last }} {% endfor %}</p>
-<p class="thumbnails">{% for link in run.thumbnails -%}
-<a href="{{ link }}"><img src="{{ link }}" alt="{{ link }}"></a>
-{% endfor %}</p>{% endfor %}"""
-
-LIST = """# Runs
-
-Every experiment with results in this folder; the same list with pictures: [index.html](index.html).
-Scores are mean IoU on the run's first data set.
-
-| run | data set |{% for kind in kinds %} {{ kind }} |{% endfor %} parameters | date | commit | pages |
-|---|---|{% for kind in kinds %}---:|{% endfor %}---|---|---|---|
-{% for run in runs -%}
-| {{ run.name }} | {{ run.data_set if run.scores else (run.problem or "unfinished: no metrics.json yet") }} |
-{%- for kind in kinds %} {{ run.score(kind) }} |{% endfor %} {{ run.parameters }} |
-{{- " " ~ run.date }} | {{ run.commit }} |
-{%- for text, link in run.links.items() %} [{{ text }}]({{ link }}){% endfor %} |
-{% endfor %}"""
-
-
-@dataclass
-class Run:
-    """One folder under reports/, as the lists show it."""
-
-    name: str
-    scores: dict[str, Any] = field(default_factory=dict)  # of metrics.json
-    provenance: dict[str, Any] = field(default_factory=dict)
-    problem: str = ""  # why the scores cannot be read
-    links: dict[str, str] = field(default_factory=dict)  # text -> relative link
-    thumbnails: list[str] = field(default_factory=list)
-
-    @property
-    def data_set(self) -> str:
-        return next(iter(self.scores), "")
-
-    @property
-    def seed(self) -> str:
-        return str(self.provenance.get("seed", ""))
-
-    @property
-    def date(self) -> str:
-        return str(self.provenance.get("date", ""))[:10]
-
-    @property
-    def commit(self) -> str:
-        return str(self.provenance.get("git_commit") or "")[:10] + (
-            "+" if self.provenance.get("git_dirty") else ""
-        )
-
-    @property
-    def parameters(self) -> str:
-        """The parameters that tell runs apart, in a line."""
-        given = self.provenance.get("parameters") or {}
-        data, model, training = (given.get(part, {}) for part in ("data", "model", "training"))
-        switches = {
-            name: model.get(name) for name in ("motion", "transformer", "language_guided", "alignment")
-        }
-        rung = next((rung for rung, values in LADDER.items() if values == switches), "")
-        off = ", ".join(f"no {name}" for name, value in switches.items() if value is False)
-        told = {
-            "model": rung or off,
-            "width": model.get("width"),
-            "trained on": data.get("train_on"),
-            "frames": data.get("frames"),
-            "steps": training.get("steps"),
-            "clips a step": training.get("batch"),
-            "flow": given.get("flow", {}).get("estimator"),
-        }
-        return ", ".join(f"{name} {value}" for name, value in told.items() if value)
-
-    def score(self, kind: str) -> str:
-        value = self.scores.get(self.data_set, {}).get(kind, {}).get("mean_iou")
-        return "" if value is None else f"{value:.3f}"
-
-
-def runs(reports: Path) -> list[Run]:
-    """Every run under a reports folder, by name; a metrics.json that cannot be read becomes its `problem`.
-
-    The notebooks' default run, `smoke`, is left out: it exists only where somebody tried them.
-    """
-    found = []
-    for folder in sorted(p for p in Path(reports).iterdir() if p.is_dir() and p.name != "smoke"):
-        result_file, notebooks = folder / "metrics.json", sorted(folder.glob("*.ipynb"))
-        if not (result_file.exists() or notebooks):
-            continue
-        run = Run(folder.name)
-        try:
-            result = read_result(result_file) if result_file.exists() else {}
-            run.scores, run.provenance = result.get("scores", {}), result.get("provenance", {})
-        except ReportError as error:
-            run.problem = str(error).replace(f"{ROOT}{os.sep}", "")
-        pages = [p.with_suffix(".html") if p.with_suffix(".html").exists() else p for p in notebooks]
-        files = [*pages, *(folder / name for name in ("metrics.json", "ladder.json", "flow_quality.json"))]
-        run.links = {
-            p.name.removesuffix(".html"): p.relative_to(reports).as_posix() for p in files if p.exists()
-        }
-        params = ROOT / "params" / f"{folder.name}.yaml"
-        if params.exists() and Path(reports).resolve() == ROOT / "reports":
-            run.links["parameters"] = f"../params/{params.name}"
-        pictures = [folder / "figures" / f"{name}.png" for name in THUMBNAILS]
-        run.thumbnails = [p.relative_to(reports).as_posix() for p in pictures if p.exists()][:2]
-        found.append(run)
-    return found
-
 
 def write_index(reports: Path) -> list[Path]:
     """Write index.html and README.md of a reports folder; returns their paths."""
     reports = Path(reports)
     reports.mkdir(parents=True, exist_ok=True)
     found = runs(reports)
-    kinds = kinds_first({kind for run in found for kind in run.scores.get(run.data_set, {})})
-    page = _page("Runs", Environment(autoescape=True).from_string(INDEX).render(runs=found, kinds=kinds))
-    escaped = Environment(autoescape=False, finalize=_markdown).from_string(LIST)
     return [
-        _write(reports / "index.html", page),
-        _write(reports / "README.md", escaped.render(runs=found, kinds=kinds).rstrip() + "\n"),
+        _write(reports / "index.html", _page("Runs", as_page(found))),
+        _write(reports / "README.md", as_readme(found)),
     ]
 
 
@@ -212,17 +87,19 @@ def render(notebook: Path) -> Path:
     return _write(notebook.with_suffix(".html"), page)
 
 
-def save(figure: Figure, folder: Path, name: str) -> DisplayImage:
+def save(figure: Figure, folder: Path, name: str, colours: int | None = 256) -> DisplayImage:
     """Write a figure to <folder>/figures/<name>.png; returns it as what a notebook shows as a cell's value.
 
-    256 colours: notebook, page and file hold the picture each, and noisy frames at full depth are three times
-    as large.
+    colours  at most: notebook, page and file hold the picture each, and at full depth (None) noisy frames
+             make it three times as large
     """
     path = Path(folder) / "figures" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=figure.dpi, bbox_inches="tight")
-    picture = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    picture = Image.open(drawn).convert("RGB")
+    if colours:
+        picture = picture.quantize(colours, kmeans=4, dither=Image.Dither.NONE)
     packed = io.BytesIO()
     picture.save(packed, format="png", optimize=True)
     _write(path, packed.getvalue())
@@ -264,13 +141,6 @@ def _made_quiet(output: Any) -> bool:
     kept = [line for line in output.text.splitlines() if not re.search(r"\d+/[\d?]+ \[\d\d:\d\d", line)]
     output.text = "\n".join(kept).strip("\n")
     return bool(output.text.strip())
-
-
-def _markdown(value: Any) -> Any:
-    """Values inside a Markdown table: no cell or tag may be opened by them."""
-    return (
-        value.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ") if isinstance(value, str) else value
-    )
 
 
 def _page(title: str, body: str, style: str = "") -> str:

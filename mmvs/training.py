@@ -7,6 +7,7 @@ place of `python` for several GPUs.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import math
 import time
@@ -172,8 +173,9 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
         log_every_n_steps=min(10, t.steps),
         logger=[kind(folder / "logs", name=None, version=part) for kind in (CSVLogger, TensorBoardLogger)],
         callbacks=[
-            ModelCheckpoint(checkpoints, "best", monitor="val/mean_iou", mode="max", save_last=True,
-                            enable_version_counter=False),
+            ModelCheckpoint(checkpoints, "best", "val/mean_iou", mode="max", enable_version_counter=False),
+            # not `save_last`: it writes at a new best only, and a killed run would go back to that one
+            ModelCheckpoint(checkpoints, "last", enable_version_counter=False),
             LearningRateMonitor("step"),
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
@@ -183,9 +185,16 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-        trainer.fit(
-            module, train_loader, val_loader, ckpt_path=last if last.exists() else None, weights_only=False
-        )
+        resumed = last if last.exists() else None
+        try:
+            trainer.fit(module, train_loader, val_loader, ckpt_path=resumed, weights_only=False)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            advice = (
+                f"{error.strerror}: too little disk; make room and call fit again, it goes on from last.ckpt"
+            )
+            raise OSError(error.errno, advice, str(folder)) from error
     _join_curves(folder / "logs")
     if trainer.interrupted:
         raise KeyboardInterrupt(f"training stopped at step {trainer.global_step}; call fit again to go on")

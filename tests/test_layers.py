@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "config": [],
     # data: from a file's frames to a batch
     "data.a2d": [*START, "data.a2d_files", "data.video"],
+    "data.shapes_quality": [*START, "data.a2d", "data.moving_shapes", "data.video", "flow"],
     "data.shapes_*": [*START, "data.shapes_*"],
     "data.moving_shapes": [*START, "data.shapes_*", "data.video"],
     "data.clips": [*START, "data.a2d", "data.geometry", "data.video", "data.words", "flow_store"],
@@ -42,9 +43,12 @@ MAY_IMPORT = {
     "training": [*START, *DATA, *MODEL, *JUDGEMENT, "provenance"],
     "evaluation": [*START, *DATA, *MODEL, *JUDGEMENT, "provenance", "training"],
     # from files on disk alone
-    "tables": [*START, *JUDGEMENT],
-    "figures": [*START, *JUDGEMENT, "tables"],
-    "report": [*START, *JUDGEMENT, "tables", "figures"],
+    "tables": START,
+    "survey": [*START, "tables"],
+    "figures": [*START, "survey", "tables"],
+    "pictures": [*START, "figures"],
+    "runs": [*START, "tables"],
+    "report": [*START, "runs", "tables"],
 }
 FILES = sorted((ROOT / "mmvs").rglob("*.py"))
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from mmvs import figures, report, tables
+from mmvs import figures, pictures, report, runs, survey, tables
 from mmvs.config import LADDER, ROOT, experiment
 from mmvs.schema import Example, Sample
 from mmvs.tables import ReportError
@@ -178,7 +178,7 @@ def test_ladder_cells_read_the_file_of_a_ladder(tmp_path):
 
 
 class Shapes:
-    """Two samples, enough of a data set and of a flow store for tables.samples."""
+    """Two samples, enough of a data set and of a flow store for survey.samples."""
 
     def __len__(self):
         return 2
@@ -204,16 +204,16 @@ class Shapes:
 
 
 def test_samples_are_measured_in_the_videos_pixels():
-    table = tables.samples(Shapes(), Shapes())
+    table = survey.samples(Shapes(), Shapes())
     assert table["kind"].tolist() == ["motion", "all"] and table["words"].tolist() == [3, 3]
     assert table["size"].tolist() == [0.25, 0.0]
     assert table["speed"][0] == 10.0, "a flow of length 5, stored at half the width"
     assert np.isnan(table["speed"][1])
-    assert "speed" not in tables.samples(Shapes())
+    assert "speed" not in survey.samples(Shapes())
 
 
 def test_words_are_counted():
-    assert tables.frequent_words(["a b", "b c", "b a"], count=2).to_dict() == {"b": 3, "a": 2}
+    assert survey.frequent_words(["a b", "b c", "b a"], count=2).to_dict() == {"b": 3, "a": 2}
 
 
 def test_best_median_and_worst_of_every_kind(tmp_path):
@@ -235,19 +235,19 @@ def test_a_data_set_without_kinds_has_cases_too():
 
 
 def test_counts_of_data_sets():
-    table = tables.counts({"one": Shapes()})
+    table = survey.counts({"one": Shapes()})
     assert table.loc["one"].to_dict() == {
         "videos": 1, "annotated frames": 1, "sentences": 2, "samples": 2, "motion": 1,
     }  # fmt: skip
 
 
 def test_strips_of_every_kind_and_of_flow():
-    rows = tables.strips(Shapes(), frames=3)
+    rows = survey.strips(Shapes(), frames=3)
     assert [heading for heading, _, _ in rows] == ["all: “the red circle”", "motion: “the red circle”"]
-    for _, pictures, masks in rows:
-        assert len(pictures) == 3 and list(masks) == [1], "the annotated frame is in the middle"
-    ((heading, pictures, flow),) = tables.flow_strips(Shapes(), Shapes(), clips=1, frames=3)
-    assert heading == "v: “the red circle”" and len(pictures) == 3 and flow.shape[1] == 2
+    for _, frames, masks in rows:
+        assert len(frames) == 3 and list(masks) == [1], "the annotated frame is in the middle"
+    ((heading, frames, flow),) = survey.flow_strips(Shapes(), Shapes(), clips=1, frames=3)
+    assert heading == "v: “the red circle”" and len(frames) == 3 and flow.shape[1] == 2
 
 
 def test_animations_are_of_two_objects_of_the_best_clip():
@@ -381,7 +381,7 @@ def test_overview_counts_samples():
 
 def test_strips_outline_the_annotated_frame():
     shown, mask = example(), example().truth
-    figure = figures.film_strips(
+    figure = pictures.film_strips(
         [("one", np.stack([shown.frame] * 3), {1: mask}), ("two", shown.frame[None], {})]
     )
     drawn = [len(axis.images) for axis in figure.axes]
@@ -394,7 +394,7 @@ def test_flow_strips_have_a_key_of_the_fastest():
     shown = example()
     flow = np.zeros((2, 2, 16, 24), np.float32)
     flow[:, 0] = 2.5
-    figure = figures.flow_strips([("one", np.stack([shown.frame] * 2), flow)])
+    figure = pictures.flow_strips([("one", np.stack([shown.frame] * 2), flow)])
     assert [len(axis.images) for axis in figure.axes] == [1, 1, 0, 1, 1, 1]
     assert {"one", "rim: 2.5 px/frame"} <= set(texts(figure))
 
@@ -407,22 +407,22 @@ def test_flow_errors_are_labelled():
 def test_colour_wheel_is_white_at_rest_and_saturated_at_the_rim():
     flow = np.zeros((2, 3, 4), np.float32)
     flow[0, 0, 0], flow[0, 0, 1], flow[0, 0, 2] = 2.0, -2.0, 9.0
-    picture = figures.colour_wheel(flow, largest=2.0)
+    picture = pictures.colour_wheel(flow, largest=2.0)
     assert picture.shape == (3, 4, 3) and picture.dtype == np.uint8
     assert (picture[1] == 255).all()
     assert (picture[0, 0] != picture[0, 1]).any(), "left and right differ"
     assert (picture[0, 2] == picture[0, 0]).all(), "beyond the rim nothing grows"
-    assert figures.colour_wheel(np.zeros((5, 2, 3, 4)), None).shape == (5, 3, 4, 3)
+    assert pictures.colour_wheel(np.zeros((5, 2, 3, 4)), None).shape == (5, 3, 4, 3)
 
 
 def test_painting_changes_the_mask_alone():
     shown = example()
-    changed = (figures.painted(shown.frame, shown.truth) != shown.frame).any(axis=2)
+    changed = (pictures.painted(shown.frame, shown.truth) != shown.frame).any(axis=2)
     assert changed.any() and not (changed & ~shown.truth).any()
 
 
 def test_cases_are_a_row_each_with_word_and_sentence():
-    figure = figures.cases([example(), example(iou=1.0)], ["best", "worst"])
+    figure = pictures.cases([example(), example(iou=1.0)], ["best", "worst"])
     assert len(figure.axes) == 10 and all(axis.images for axis in figure.axes)
     written = " ".join(" ".join(texts(figure)).split())
     for shown in ("best, IoU 0.25", "worst, IoU 1.00", "the red circle", "“red”", "coarse mask"):
@@ -431,8 +431,8 @@ def test_cases_are_a_row_each_with_word_and_sentence():
 
 def test_attention_shows_content_words_by_their_share():
     shown = example()
-    assert figures.content_words(shown) == [2, 3], "no article, no [CLS]"
-    figure = figures.attention(shown, words=3)
+    assert pictures.content_words(shown) == [2, 3], "no article, no [CLS]"
+    figure = pictures.attention(shown, words=3)
     bars = [bar.get_width() for bar in figure.axes[-1].patches]
     assert bars == pytest.approx([10, 10, 90, 10, 10])  # the object is one cell
     assert [axis.get_title() for axis in figure.axes] == ["red", "circle", "", ""]
@@ -441,10 +441,10 @@ def test_attention_shows_content_words_by_their_share():
 def test_dollars_of_a_sentence_are_no_formula():
     odd = example(r"$\frac$ and $x_{$", ["[CLS]", "the", r"$\frac$", "$x_{$", "[SEP]"])
     for figure in (
-        figures.cases([odd], ["best"]),
-        figures.attention(odd),
-        figures.film_strips([(odd.sentence, odd.frame[None], {})]),
-        figures.flow_strips([(odd.sentence, odd.frame[None], odd.flow[None])]),
+        pictures.cases([odd], ["best"]),
+        pictures.attention(odd),
+        pictures.film_strips([(odd.sentence, odd.frame[None], {})]),
+        pictures.flow_strips([(odd.sentence, odd.frame[None], odd.flow[None])]),
     ):
         assert any(r"$\frac$" in text for text in texts(figure))
 
@@ -452,7 +452,7 @@ def test_dollars_of_a_sentence_are_no_formula():
 def test_animation_has_a_frame_per_frame_of_the_shortest(tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (4, 16, 24, 3), dtype=np.uint8)
     tracks = [("a sentence", frames, np.ones((4, 16, 24))), (EVIL, frames[:3], np.zeros((3, 16, 24)))]
-    path = figures.animation(tracks, tmp_path / "figures" / "tracks.gif", scale=2)
+    path = pictures.animation(tracks, tmp_path / "figures" / "tracks.gif", scale=2)
     with Image.open(path) as film:
         assert film.n_frames == 3 and film.size == (2 * (24 * 2 + 8), 16 * 2 + 34)
 
@@ -493,7 +493,7 @@ def pages(reports):
 
 
 def test_both_lists_hold_every_run(reports):
-    found = report.runs(reports)
+    found = runs.runs(reports)
     assert [run.name for run in found] == ['"><script>x', "broken", "full", "going"]
     for page in pages(reports):
         for name in ("full", "going", "broken", "0.800", "0.900", "shapes-test", "2024-05-06", "0123456789+"):

@@ -1,6 +1,8 @@
 """fit: idempotent, resumable, and nothing is lost when parameters change or the job is killed."""
 
 import json
+import resource
+import shutil
 
 import pandas as pd
 import pytest
@@ -10,7 +12,9 @@ import torch
 from mmvs import evaluation
 from mmvs.config import Experiment, experiment
 from mmvs.data.catalogue import prepare
+from mmvs.data.video import VideoError
 from mmvs.evaluation import evaluate, examples, ladder, track
+from mmvs.flow import FlowError
 from mmvs.training import SegmenterTraining, fit
 
 
@@ -179,24 +183,66 @@ def test_a_corrupt_metrics_file_is_computed_anew(run, trained):
     assert json.loads(file.read_text())["run"] == "tiny"
 
 
-def test_a_full_disk_stops_the_run_by_name_and_loses_nothing(run, monkeypatch):
-    import resource
-
+def test_a_full_disk_is_named_and_the_last_checkpoint_kept(run, monkeypatch):
     crowded = run.model_copy(update={"run": "crowded"})
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-    step, seen = SegmenterTraining.training_step, []
+    step = SegmenterTraining.training_step
+    seen: list[int] = []
 
     def fills(self, batch, index):
         if self.global_step == 3:  # of any file, in bytes: stands in for a disk that is full
-            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, unlimited[1]))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, unlimited[1]))
+        return step(self, batch, index)
+
+    def counts(self, batch, index):
         seen.append(self.global_step)
         return step(self, batch, index)
 
     monkeypatch.setattr(SegmenterTraining, "training_step", fills)
     try:
-        with pytest.raises(OSError, match=r"\.ckpt.*too little disk"):
+        with pytest.raises(OSError, match="too little disk.*crowded"):
             fit(crowded, progress=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-    monkeypatch.setattr(SegmenterTraining, "training_step", step)
-    assert fit(crowded, progress=False).steps == 4
+    assert not list((crowded.folder / "checkpoints").glob("finished*"))
+    monkeypatch.setattr(SegmenterTraining, "training_step", counts)
+    assert fit(crowded, progress=False).steps == 4 and seen == [2, 3]
+
+
+def test_the_last_checkpoint_is_the_last_even_where_it_is_not_the_best(run, monkeypatch):
+    worse = iter([0.5, 0.1])
+    log = SegmenterTraining.log
+
+    def logs(self, name, value, **settings):
+        log(self, name, next(worse) if name == "val/mean_iou" else value, **settings)
+
+    monkeypatch.setattr(SegmenterTraining, "log", logs)
+    fit(run.model_copy(update={"run": "worse"}), progress=False)
+    steps = {
+        name: torch.load(run.folder.with_name("worse") / f"checkpoints/{name}.ckpt", weights_only=True)
+        for name in ("best", "last")
+    }
+    assert {name: kept["global_step"] for name, kept in steps.items()} == {"best": 2, "last": 4}
+
+
+def test_what_is_missing_or_damaged_is_named_before_training(run, tmp_path):
+    lost = run.model_copy(
+        update={"run": "lost", "flow": run.flow.model_copy(update={"root": str(tmp_path / "flow")})}
+    )
+    with pytest.raises(FlowError, match=r"train\d+\.h5: no flow.*02_compute_flow"):
+        fit(lost, progress=False)
+    shutil.copytree(run.data.roots["moving_shapes"], tmp_path / "data")
+    shutil.copytree(run.flow.root, tmp_path / "flow", dirs_exist_ok=True)
+    data = run.data.model_copy(update={"roots": {"moving_shapes": str(tmp_path / "data")}})
+    copied = lost.model_copy(update={"data": data})
+    flows = sorted((tmp_path / "flow").rglob("train*.h5"))
+    for file in flows:
+        file.write_bytes(file.read_bytes()[:300])
+    with pytest.raises(FlowError, match=r"train\d+\.h5: corrupt"):
+        fit(copied, progress=False)
+    clips = sorted((tmp_path / "data").rglob("train*.mp4"))
+    assert len(flows) == len(clips) == 5
+    for file in clips:
+        file.write_bytes(file.read_bytes()[:300])
+    with pytest.raises(VideoError, match=r"train\d+\.mp4"):
+        fit(copied, progress=False)

@@ -31,7 +31,6 @@ from mmvs.data.video import write_video
 
 __all__ = ["render", "write"]
 
-VERSION = 3  # of the generator: raise it when the same settings give other clips
 FINISHED, UNFINISHED = "moving_shapes.json", "moving_shapes.unfinished.json"
 OURS = ("Release", "unseen/Release", "text_annotations", "unseen", "sentence_kinds.csv")  # videos go first
 
@@ -55,7 +54,7 @@ def write(
     Raises OSError naming the folder when the disk is too full or the folder holds something else.
     """
     root = Path(root)
-    wanted = json.dumps({"version": VERSION, "settings": settings.model_dump()}, indent=2)
+    wanted = json.dumps(settings.model_dump(), indent=2)
     if _text(root / FINISHED) == wanted:
         return root
     _check_folder(root, settings)

@@ -115,7 +115,10 @@ class LanguageEncoder(nn.Module):
                 ),
                 add_pooling_layer=False,
             )
-        self.project = nn.Sequential(nn.Linear(self.bert.config.hidden_size, width), nn.LayerNorm(width))
+        self.project = nn.Linear(self.bert.config.hidden_size, width)
+        # Over the batch, as published: what all sentences share is taken out, what tells them apart is left.
+        self.norm_words = nn.BatchNorm1d(width)
+        self.norm_sentence = nn.BatchNorm1d(width)
 
     def forward(self, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Read the sentences.
@@ -126,9 +129,11 @@ class LanguageEncoder(nn.Module):
         Returns words (N, L, D) and the sentence's summary, their mean, (N, D).
         """
         states = self.bert(input_ids=words, attention_mask=mask.long()).last_hidden_state
-        states = self.project(states)
-        counted = mask[..., None].to(states.dtype)
-        return states, (states * counted).sum(1) / counted.sum(1)
+        real = self.norm_words(self.project(states[mask]))
+        states = real.new_zeros(*states.shape[:2], real.shape[1])
+        states[mask] = real
+        summary = states.sum(1) / mask.sum(1, keepdim=True)
+        return states, self.norm_sentence(summary)
 
 
 def _narrow(widths: list[int], channels: int) -> tuple[nn.Module, list[int]]:

@@ -65,14 +65,17 @@ class MultiModalVideoTransformer(nn.Module):
             tokens = block(tokens, tokens, mask)
         zl, z = tokens.unflatten(0, (n, t)).split([length, 2 * cells], dim=2)
 
-        # time counts from the target frame, so that any number of frames before and after it will do
+        # Time counts from the target frame, so that any number of frames before and after it will do. A cell
+        # attends to itself in all frames (divided attention: Bertasius et al. 2021, arXiv:2102.05095): among
+        # the T * 2hw tokens of the clip its own past would have to be found first.
         time = sinusoid(torch.arange(t, device=words.device) - target, width)
-        z = z + time[:, None]
+        z = (z + time[:, None]).unflatten(2, (2, cells))
+        z = z.permute(0, 3, 1, 2, 4).flatten(0, 1)  # (N*hw, T, 2, D)
         for block in self.temporal[:-1]:
             flat = z.flatten(1, 2)
-            z = block(flat, flat).unflatten(1, (t, 2 * cells))
+            z = block(flat, flat).view_as(z)
         now = self.temporal[-1](z[:, target], z.flatten(1, 2))  # nothing later reads the other frames
-        ta, tm = now.split([cells, cells], dim=1)
+        ta, tm = now.unflatten(0, (n, cells)).unbind(2)
 
         text = (zl + time[:, None]).flatten(1, 2)
         context = torch.cat([text, ta, tm], dim=1)
