@@ -131,7 +131,7 @@ def test_same_settings_return_at_once_and_others_replace(tree, tmp_path, monkeyp
         moving_shapes.write(root, SMALL, progress=False)
     others = MovingShapes(train_clips=1, test_clips=1, unseen_clips=1, seed=4)
     moving_shapes.write(root, others, progress=False)
-    assert json.loads((root / "moving_shapes.json").read_text())["settings"]["seed"] == 4
+    assert json.loads((root / "moving_shapes.json").read_text())["seed"] == 4
     assert len(list(root.rglob("*.mp4"))) == len(list(root.rglob("videoset.csv"))) * 2 == 4
 
 
