@@ -6,6 +6,7 @@ Command line: `python -m mmvs.evaluation params/<run>.yaml [--rung B+M --seed 1]
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import time
@@ -24,6 +25,7 @@ from mmvs.data.a2d import A2DSentences
 from mmvs.data.catalogue import open_dataset, open_flow
 from mmvs.data.clips import Clips, collate
 from mmvs.data.geometry import restore
+from mmvs.flow import estimator
 from mmvs.metrics import ScoresByKind, foreground_score
 from mmvs.provenance import as_json, provenance
 from mmvs.schema import Batch, Clip, Example
@@ -90,6 +92,7 @@ def evaluate(trained: Trained, progress: bool = True, exchanged: bool = True) ->
     for (name, shuffled), label in zip(wanted, labels, strict=True):
         scores[label], table = _score(trained, name, shuffled, progress)
         rows += [] if shuffled else table
+    names = dict.fromkeys([experiment.data.train_on, *experiment.data.evaluate_on])
     seconds = {"training": trained.seconds, "evaluation": time.monotonic() - start}
     device = str(next(trained.segmenter.parameters()).device)
     parent = experiment.run.split("/")[0]
@@ -102,7 +105,14 @@ def evaluate(trained: Trained, progress: bool = True, exchanged: bool = True) ->
         "scores": scores,
         "steps": trained.steps,
         "parameters": sum(p.numel() for p in trained.segmenter.parameters()),
-        "provenance": provenance(experiment, device, seconds, command),
+        "provenance": provenance(
+            experiment,
+            device,
+            seconds,
+            command,
+            data_fingerprint={name: _data_fingerprint(open_dataset(name, experiment.data)) for name in names},
+            flow_fingerprint=estimator(experiment.flow).fingerprint,
+        ),
     }
     _write_table(experiment.folder / "samples.csv", rows)
     _write(file, as_json(result))
@@ -253,6 +263,14 @@ def _score(
                  round(score, 4), int(max(means, key=means.get) == sample.instance_id)]
             )  # fmt: skip
     return scores.compute(), rows
+
+
+def _data_fingerprint(samples: A2DSentences) -> str:
+    """12 hex digits of what is asked of which frame of which video."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(repr(sample).encode())
+    return digest.hexdigest()[:12]
 
 
 def _finished(file: Path, experiment: Experiment) -> dict[str, Any] | None:

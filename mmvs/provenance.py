@@ -16,18 +16,20 @@ _PACKAGES = ("torch", "torchvision", "transformers", "lightning", "numpy", "open
 
 
 def provenance(
-    experiment: Experiment, device: str, wall_seconds: dict[str, float], command: str
+    experiment: Experiment, device: str, wall_seconds: dict[str, float], command: str, **fingerprints: Any
 ) -> dict[str, Any]:
     """Everything needed to repeat a result.
 
     wall_seconds  seconds by stage ("training", "evaluation")
     command       the shell command that repeats it
+    fingerprints  of what it was made from, by name
     """
     return {
         "command": command,
         "run": experiment.run,
         "seed": experiment.seed,
         "fingerprint": experiment.fingerprint(),
+        **fingerprints,
         "parameters": experiment.model_dump(mode="json"),
         **git_state(),
         "python": platform.python_version(),

@@ -125,7 +125,10 @@ def test_metrics_file_has_the_fixed_layout_and_is_computed_once(run, trained, mo
     for groups in result["scores"].values():
         assert {"mean_iou", "overall_iou", "precision@0.5", "map", "selection_accuracy"} <= set(groups["all"])
         assert sum(g["samples"] for kind, g in groups.items() if kind != "all") == groups["all"]["samples"]
-    assert result["provenance"]["fingerprint"] == run.fingerprint()
+    origin = result["provenance"]
+    assert origin["fingerprint"] == run.fingerprint() and origin["seed"] == 0
+    assert len(set(origin["data_fingerprint"].values())) == 3 and origin["flow_fingerprint"]
+    assert origin["wall_seconds"]["training"] > 0 and origin["peak_memory_mb"] > 0
     table = pd.read_csv(run.folder / "samples.csv")
     scored = table[table.data_set == "moving_shapes-test"]
     assert scored.iou.mean() == pytest.approx(
