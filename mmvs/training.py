@@ -219,7 +219,13 @@ def load(checkpoint: Path, experiment: Experiment) -> Trained:
     segmenter = Segmenter(experiment.model, len(words))
     prefix = "segmenter."
     weights = {k.removeprefix(prefix): v for k, v in kept["state_dict"].items() if k.startswith(prefix)}
-    segmenter.load_state_dict(weights)
+    try:
+        segmenter.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{checkpoint} was trained with another version of the network: move its folder away and call fit "
+            f"again, which trains anew ({error})"
+        ) from None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     finished = checkpoint.parent / "finished.json"
     done = (

@@ -113,6 +113,23 @@ def test_without_motion_flow_is_not_seen():
         assert torch.equal(other, segmenter(batch).logits)
 
 
+def test_without_motion_the_order_of_the_other_frames_is_not_seen():
+    """Only motion carries time: appearance gathers what is in a clip, not when."""
+    segmenter, batch = tiny.segmenter(motion=False), tiny.batch()
+    with torch.no_grad():
+        backwards = segmenter(replace(batch, frames=batch.frames.flip(1))).logits
+        assert backwards.allclose(segmenter(batch).logits, atol=1e-5)
+
+
+def test_motion_reads_words_and_motion_but_not_appearance():
+    segmenter, batch, other = tiny.segmenter(), tiny.batch(), tiny.batch(seed=1)
+    with torch.no_grad():
+        tm = segmenter(batch).motion
+        assert segmenter(replace(batch, frames=other.frames)).motion.allclose(tm, atol=1e-6)
+        assert not segmenter(replace(batch, words=other.words)).motion.allclose(tm, atol=1e-4)
+        assert not segmenter(replace(batch, flow=other.flow)).motion.allclose(tm, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_torchvision_backbones_and_the_colour_wheel(name):
     backbone = {"name": name, "weights": None}

@@ -26,14 +26,14 @@ class Attention(nn.Module):
 
         queries  (N, Q, D)
         context  (N, K, D)
-        mask     (N, K) bool, False: nobody looks there; None: all are seen
+        mask     (N, K) or (N, Q, K) bool, False: not looked at; None: all are seen
 
         Returns (N, Q, D).
         """
         n, length, width = queries.shape
         q = self.query(queries).view(n, length, self.heads, -1).transpose(1, 2)
         k, v = self.key_value(context).view(n, -1, 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        seen = None if mask is None else mask[:, None, None]
+        seen = None if mask is None else mask[:, None, None] if mask.ndim == 2 else mask[:, None]
         gathered = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         return self.out(gathered.transpose(1, 2).reshape(n, length, width))
 
@@ -54,7 +54,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, queries: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Refine the queries (N, Q, D) by a context (N, K, D); mask (N, K) bool. Returns (N, Q, D)."""
+        """Refine the queries (N, Q, D) by a context (N, K, D); mask as in Attention. Returns (N, Q, D)."""
         if self.own is not None:
             own = self.norm_own(queries)
             queries = queries + self.dropout(self.own(own, own))

@@ -26,7 +26,8 @@ class MultiModalVideoTransformer(nn.Module):
         super().__init__()
         self.modality = nn.Parameter(0.02 * torch.randn(3, width))  # words, appearance, motion
         self.encoder = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
-        self.temporal = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.temporal_appearance = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.temporal_motion = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.decoder = nn.ModuleList(Block(width, heads, dropout, self_attention=True) for _ in range(layers))
         self.query = nn.Linear(2 * width, width)
         self.norm = nn.LayerNorm(width)
@@ -56,35 +57,49 @@ class MultiModalVideoTransformer(nn.Module):
         length, cells = words.shape[1], h * w
         place = grid_code(h, w, width, words.device)
 
+        # Time counts from the target frame, so that any number of frames will do; only motion is marked.
+        time = sinusoid(torch.arange(t, device=words.device) - target, width)[:, None]
         looks = appearance.flatten(3).transpose(2, 3) + place + self.modality[1]
-        moves = motion.flatten(3).transpose(2, 3) + place + self.modality[2]
+        moves = motion.flatten(3).transpose(2, 3) + place + self.modality[2] + time
         text = (words + self.modality[0])[:, None].expand(-1, t, -1, -1)
         tokens = torch.cat([text, looks, moves], dim=2).flatten(0, 1)
-        mask = torch.cat([words_mask, words_mask.new_ones(n, 2 * cells)], dim=1).repeat_interleave(t, dim=0)
+        seen = self._who_sees_whom(words_mask, cells).repeat_interleave(t, dim=0)
         for block in self.encoder:
-            tokens = block(tokens, tokens, mask)
-        zl, z = tokens.unflatten(0, (n, t)).split([length, 2 * cells], dim=2)
+            tokens = block(tokens, tokens, seen)
+        zl, za, zm = tokens.unflatten(0, (n, t)).split([length, cells, cells], dim=2)
 
-        # Time counts from the target frame, so that any number of frames before and after it will do. A cell
-        # attends to itself in all frames (divided attention: Bertasius et al. 2021, arXiv:2102.05095): among
-        # the T * 2hw tokens of the clip its own past would have to be found first.
-        time = sinusoid(torch.arange(t, device=words.device) - target, width)
-        z = (z + time[:, None]).unflatten(2, (2, cells))
-        z = z.permute(0, 3, 1, 2, 4).flatten(0, 1)  # (N*hw, T, 2, D)
-        for block in self.temporal[:-1]:
-            flat = z.flatten(1, 2)
-            z = block(flat, flat).view_as(z)
-        now = self.temporal[-1](z[:, target], z.flatten(1, 2))  # nothing later reads the other frames
-        ta, tm = now.unflatten(0, (n, cells)).unbind(2)
+        # Appearance gathers what is in the clip, frame by frame; where it was is motion's to tell. A cell's
+        # motion attends to itself in all frames (divided attention: Bertasius et al. 2021, arXiv:2102.05095):
+        # among the T * hw tokens of the clip its own past would have to be found first.
+        clip, past = za.mean(2), zm.transpose(1, 2).flatten(0, 1)  # (N, T, D), (N*hw, T, D)
+        ta = za[:, target]
+        for block in self.temporal_appearance:
+            ta = block(ta, clip)
+        for block in self.temporal_motion[:-1]:
+            past = block(past, past)
+        tm = self.temporal_motion[-1](past[:, target, None], past)  # nothing later reads the other frames
+        tm = tm[:, 0].unflatten(0, (n, cells))
 
-        text = (zl + time[:, None]).flatten(1, 2)
-        context = torch.cat([text, ta, tm], dim=1)
-        mask = torch.cat([words_mask.repeat(1, t), words_mask.new_ones(n, 2 * cells)], dim=1)
+        context = torch.cat([zl[:, target], ta, tm], dim=1)
+        mask = torch.cat([words_mask, words_mask.new_ones(n, 2 * cells)], dim=1)
         refined = self.query(torch.cat([ta, tm], dim=2)) + place
         for block in self.decoder:
             refined = block(refined, context, mask)
         ta, tm, refined = (x.transpose(1, 2).reshape(n, width, h, w) for x in (ta, tm, self.norm(refined)))
         return Refined(ta, tm, refined, self.head(refined, sentence))
+
+    @staticmethod
+    def _who_sees_whom(words_mask: Tensor, cells: int) -> Tensor:
+        """(N, L + 2hw, L + 2hw) bool: nobody sees padding, and motion does not see appearance.
+
+        Motion that read the frames would be appearance again: a network without flow then found motion in the
+        differences of its frames, and the switch `motion` did not tell what flow adds.
+        """
+        n, length = words_mask.shape
+        keys = torch.cat([words_mask, words_mask.new_ones(n, 2 * cells)], dim=1)
+        seen = keys[:, None].repeat(1, length + 2 * cells, 1)
+        seen[:, length + cells :, length : length + cells] = False
+        return seen
 
 
 class NoTransformer(nn.Module):
