@@ -223,7 +223,7 @@ def load(checkpoint: Path, experiment: Experiment) -> Trained:
         segmenter.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(
-            f"{checkpoint} was trained with another version of the network: move its folder away and call fit "
+            f"{checkpoint} is of another version of the network: move its folder away and call fit "
             f"again, which trains anew ({error})"
         ) from None
     device = "cuda" if torch.cuda.is_available() else "cpu"
