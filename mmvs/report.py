@@ -63,7 +63,10 @@ def write_index(reports: Path) -> list[Path]:
 
 
 def render(notebook: Path) -> Path:
-    """An executed notebook as one HTML file beside it: pictures inside, no script, no network."""
+    """An executed notebook as one HTML file beside it: pictures inside, no script, no network.
+
+    Progress bars and warnings are for whoever waits, not for whoever reads: they are taken out of both files.
+    """
     from nbconvert import HTMLExporter  # slow to import, and of no use to the index
     from pygments.formatters import HtmlFormatter
 
@@ -75,10 +78,14 @@ def render(notebook: Path) -> Path:
     except Exception as error:  # nbformat raises many kinds
         raise ReportError(f"{notebook} is not a notebook ({error}): run papermill again") from None
     for cell in content.cells:
-        if cell.cell_type == "code":  # progress bars are for whoever waits, not for whoever reads
+        if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and not _is_widget(o)]
-            cell.outputs = [o for o in cell.outputs if _made_static(o) and _made_quiet(o)]
+            cell.outputs = [o for o in cell.outputs if _made_quiet(o)]
     content.metadata.pop("widgets", None)
+    _write(notebook, nbformat.writes(content) + "\n")
+    for cell in content.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if _made_static(o)]
     body, _ = HTMLExporter(template_name="basic", exclude_input_prompt=True).from_notebook_node(content)
     heading = next(
         (c.source.splitlines()[0] for c in content.cells if c.source.startswith("# ")), notebook.stem
@@ -138,7 +145,8 @@ def _made_quiet(output: Any) -> bool:
     """Take the lines of progress bars out of an output; False if nothing is left."""
     if output.output_type != "stream":
         return True
-    kept = [line for line in output.text.splitlines() if not re.search(r"\d+/[\d?]+ \[\d\d:\d\d", line)]
+    text = output.text.replace("\x1b[A", "")  # by which a bar's second line goes back to its first
+    kept = [line for line in text.splitlines() if not re.search(r"\d+/[\d?]+ \[\d\d:\d\d", line)]
     output.text = "\n".join(kept).strip("\n")
     return bool(output.text.strip())
 

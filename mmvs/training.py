@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import logging
 import math
 import time
 import warnings
@@ -182,7 +183,9 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
         enable_progress_bar=progress,
         enable_model_summary=False,
     )  # fmt: skip
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advice between the progress bars
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
         resumed = last if last.exists() else None

@@ -561,6 +561,8 @@ def executed(path):
     outputs = [
         new_output("stream", name="stdout", text=f"said {EVIL}"),
         new_output("stream", name="stderr", text="a progress bar"),
+        new_output("stream", name="stdout", text="\rEpoch 0:  50%|##   | 5/10 [00:05<00:05, 1.0it/s]\n"),
+        new_output("stream", name="stdout", text="\r      \x1b[A"),
         new_output("display_data", data={"application/vnd.jupyter.widget-view+json": {"model_id": "w"}}),
         new_output("execute_result", data={"text/html": table.to_html(), "text/plain": "a table"}),
         new_output("display_data", data={"text/html": '<script src="https://x.y/z.js"></script>'}),
@@ -585,7 +587,9 @@ def test_a_notebook_becomes_one_file_that_opens_offline(tmp_path):
     assert html.count("data:image/png;base64,") == 2 and html.count("data:image/gif;base64,R0lGODdh") == 1
     assert "<title>Scores &amp; &lt;curves&gt;</title>" in html
     assert "said &lt;script&gt;" in html and "<td>&lt;script&gt;" in html
-    assert "a progress bar" not in html
+    for text in (html, (tmp_path / "03_train.ipynb").read_text()):
+        assert "a progress bar" not in text and "Epoch 0" not in text and "[A" not in text
+        assert "said" in text
     for outside in ("<script", "<link", "@import", "<iframe", "http://", "https://", "url("):
         assert outside not in html.lower(), outside
 
