@@ -77,3 +77,11 @@ def test_relative_paths_hang_from_the_repository(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert config.resolve("reports") == config.ROOT / "reports"
     assert config.resolve(tmp_path) == tmp_path
+
+
+def test_the_run_without_flow_differs_in_nothing_but_flow():
+    full = config.load("params/moving_shapes.yaml")
+    without = config.load("params/moving_shapes_no_flow.yaml")
+    assert not without.model.motion
+    with_flow = without.model.model_copy(update={"motion": True})
+    assert without.model_copy(update={"run": full.run, "model": with_flow}) == full
