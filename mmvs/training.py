@@ -161,6 +161,7 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
 
     # a resumed run must not overwrite its curves
     part = f"part-{len(list((folder / 'logs').glob('part-*'))):03d}"
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advice between the progress bars
     module = SegmenterTraining(experiment, len(words))
     last = checkpoints / "last.ckpt"
     trainer = lightning.Trainer(
@@ -183,7 +184,6 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
         enable_progress_bar=progress,
         enable_model_summary=False,
     )  # fmt: skip
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advice between the progress bars
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
