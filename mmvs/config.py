@@ -62,9 +62,7 @@ class MovingShapes(Part):
     camera: float = Field(0.25, ge=0)  # largest drift of the camera, pixels per frame
     crf: int = Field(18, ge=0, le=51)  # H.264 constant rate factor: 0 lossless, 23 the usual, 51 worst
     seed: int = 0
-    generator: Literal[3] = (
-        3  # raised when the same settings give other clips: old data and results are stale then
-    )
+    generator: Literal[4] = 4  # raised when the same settings give other clips: old ones are stale
 
 
 class Data(Part):

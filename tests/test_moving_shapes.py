@@ -22,7 +22,7 @@ from mmvs.data.shapes_placement import GROWTH
 from mmvs.data.shapes_render import Rendered, visible
 from mmvs.data.shapes_scene import COLOURS, DIRECTIONS, MOTIONS, SHAPES, Body, Looks, Scene, timing
 from mmvs.data.shapes_tree import write_instances
-from mmvs.data.video import frame_count, frame_size, read_frames
+from mmvs.data.video import frame_count, frame_size, read_frames, write_video
 
 TRAIN = [f"train{i:05d}" for i in range(5)]
 SMALL = MovingShapes(train_clips=5, test_clips=2, unseen_clips=2)
