@@ -98,7 +98,7 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float = 25, crf: int 
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with av.open(str(partial), "w", format="mp4") as container:
-            # x264 divides the rate control among threads, and its fastest code gives other bytes on every call.
+            # x264 divides rate control among threads, and its fastest code gives other bytes at every call.
             options = {"crf": str(crf), "threads": "1", "x264-params": "cpu-independent=1"}
             stream = container.add_stream("libx264", Fraction(fps).limit_denominator(1001), options)
             stream.height, stream.width = frames.shape[1:3]
