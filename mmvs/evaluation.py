@@ -27,7 +27,7 @@ from mmvs.data.clips import Clips, collate
 from mmvs.data.geometry import restore
 from mmvs.flow import estimator
 from mmvs.metrics import ScoresByKind, foreground_score
-from mmvs.provenance import as_json, provenance
+from mmvs.provenance import as_json, provenance, write_whole
 from mmvs.schema import Batch, Clip, Example
 from mmvs.training import Trained, arguments, fit
 
@@ -115,7 +115,7 @@ def evaluate(trained: Trained, progress: bool = True, exchanged: bool = True) ->
         ),
     }
     _write_table(experiment.folder / "samples.csv", rows)
-    _write(file, as_json(result))
+    write_whole(file, as_json(result))
     return result
 
 
@@ -140,7 +140,7 @@ def ladder(
                 done = evaluate(fit(cell, progress), progress, exchanged=False)
             if done is not None:
                 cells.setdefault(rung, {})[str(seed)] = done["scores"]
-    _write(experiment.folder / "ladder.json", as_json(cells))
+    write_whole(experiment.folder / "ladder.json", as_json(cells))
     return cells
 
 
@@ -295,13 +295,6 @@ def _write_table(file: Path, rows: list[list[Any]]) -> None:
         writer = csv.writer(out)
         writer.writerow(COLUMNS)
         writer.writerows(rows)
-    os.replace(partial, file)
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(text)
     os.replace(partial, file)
 
 

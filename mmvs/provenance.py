@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
+import os
 import platform
 import resource
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from mmvs.config import ROOT, Experiment
@@ -51,6 +53,14 @@ def git_state() -> dict[str, Any]:
 def as_json(value: Any) -> str:
     """JSON as it stands in reports: indented, with a final newline."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file that appears whole or not at all: a killed job leaves no half of one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    partial.write_text(text)
+    os.replace(partial, file)
 
 
 def _git(*words: str) -> str | None:

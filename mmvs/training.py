@@ -34,7 +34,7 @@ from mmvs.data.words import tokenizer
 from mmvs.losses import Objective
 from mmvs.metrics import SegmentationMetrics
 from mmvs.model.segmenter import Segmenter
-from mmvs.provenance import as_json
+from mmvs.provenance import as_json, write_whole
 from mmvs.schema import Batch
 
 
@@ -207,7 +207,7 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
             "steps": trainer.global_step,
             "seconds": module.seconds,
         }
-        (checkpoints / "finished.json").write_text(as_json(done))
+        write_whole(checkpoints / "finished.json", as_json(done))
     return load(checkpoints / "best.ckpt", experiment)
 
 
@@ -265,7 +265,7 @@ def _set_aside_other_run(experiment: Experiment, checkpoints: Path) -> None:
         if logs.exists():
             logs.rename(aside / "logs")
     checkpoints.mkdir(parents=True, exist_ok=True)
-    mark.write_text(experiment.fingerprint())
+    write_whole(mark, experiment.fingerprint())
 
 
 def _join_curves(logs: Path) -> None:
