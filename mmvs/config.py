@@ -210,8 +210,10 @@ class Experiment(Part):
             decisive["data"].pop(free)
         for free in ("root", "workers"):
             decisive["flow"].pop(free)
-        for free in ("threads",):
-            decisive["training"].pop(free)
+        decisive["training"].pop("threads")
+        if not self.model.alignment:
+            for unused in ("cross_modal", "temporal", "form", "temperature"):
+                decisive["loss"].pop(unused)
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
 
 

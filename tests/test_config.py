@@ -71,6 +71,12 @@ def test_fingerprint_follows_what_decides_the_weights_and_nothing_else():
         {"loss": {"coarse": 0}},
     ):
         assert config.experiment(**parts).fingerprint() != base.fingerprint()
+    heavy, without = {"cross_modal": 9}, {"alignment": False}  # a weight of a term that is switched off
+    assert config.experiment(loss=heavy).fingerprint() != base.fingerprint()
+    assert (
+        config.experiment(model=without, loss=heavy).fingerprint()
+        == config.experiment(model=without).fingerprint()
+    )
 
 
 def test_relative_paths_hang_from_the_repository(monkeypatch, tmp_path):

@@ -121,11 +121,16 @@ def test_without_motion_the_order_of_the_other_frames_is_not_seen():
         assert backwards.allclose(segmenter(batch).logits, atol=1e-5)
 
 
-def test_motion_reads_words_and_motion_but_not_appearance():
+def test_motion_reads_appearance_in_the_target_frame_only():
     segmenter, batch, other = tiny.segmenter(), tiny.batch(), tiny.batch(seed=1)
+    target, rest = torch.arange(batch.frames.shape[1]) == batch.target, batch.frames.clone()
+    rest[:, ~target] = other.frames[:, ~target]
+    mine = batch.frames.clone()
+    mine[:, target] = other.frames[:, target]
     with torch.no_grad():
         tm = segmenter(batch).motion
-        assert segmenter(replace(batch, frames=other.frames)).motion.allclose(tm, atol=1e-6)
+        assert segmenter(replace(batch, frames=rest)).motion.allclose(tm, atol=1e-6)
+        assert not segmenter(replace(batch, frames=mine)).motion.allclose(tm, atol=1e-4)
         assert not segmenter(replace(batch, words=other.words)).motion.allclose(tm, atol=1e-4)
         assert not segmenter(replace(batch, flow=other.flow)).motion.allclose(tm, atol=1e-4)
 

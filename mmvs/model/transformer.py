@@ -63,7 +63,7 @@ class MultiModalVideoTransformer(nn.Module):
         moves = motion.flatten(3).transpose(2, 3) + place + self.modality[2] + time
         text = (words + self.modality[0])[:, None].expand(-1, t, -1, -1)
         tokens = torch.cat([text, looks, moves], dim=2).flatten(0, 1)
-        seen = self._who_sees_whom(words_mask, cells).repeat_interleave(t, dim=0)
+        seen = self._who_sees_whom(words_mask, cells, t, target).flatten(0, 1)
         for block in self.encoder:
             tokens = block(tokens, tokens, seen)
         zl, za, zm = tokens.unflatten(0, (n, t)).split([length, cells, cells], dim=2)
@@ -89,16 +89,18 @@ class MultiModalVideoTransformer(nn.Module):
         return Refined(ta, tm, refined, self.head(refined, sentence))
 
     @staticmethod
-    def _who_sees_whom(words_mask: Tensor, cells: int) -> Tensor:
-        """(N, L + 2hw, L + 2hw) bool: nobody sees padding, and motion does not see appearance.
+    def _who_sees_whom(words_mask: Tensor, cells: int, frames: int, target: int) -> Tensor:
+        """(N, T, L + 2hw, L + 2hw) bool: nobody sees padding; only the target's motion sees appearance.
 
-        Motion that read the frames would be appearance again: a network without flow then found motion in the
-        differences of its frames, and the switch `motion` did not tell what flow adds.
+        Motion that read appearance in every frame would be a second look at all of them: a network without
+        flow then found motion in the differences of its frames, and the switch `motion` did not tell what
+        flow adds.
         """
         n, length = words_mask.shape
         keys = torch.cat([words_mask, words_mask.new_ones(n, 2 * cells)], dim=1)
-        seen = keys[:, None].repeat(1, length + 2 * cells, 1)
-        seen[:, length + cells :, length : length + cells] = False
+        seen = keys[:, None, None].repeat(1, frames, length + 2 * cells, 1)
+        others = torch.arange(frames, device=seen.device) != target
+        seen[:, others, length + cells :, length : length + cells] = False
         return seen
 
 
