@@ -1,6 +1,6 @@
 """Text-based video segmentation with appearance, motion and language (Zhao et al., CVPR 2022).
 
-    Sample --data.clips--> Clip --collate--> Batch --model.Segmenter--> Prediction
+    Sample --data.clips--> Clip --collate--> Batch --model.Network--> Prediction
                                                                           |
              metrics.json <--evaluation-- masks  <--        losses.Objective
 

@@ -1,4 +1,4 @@
-"""A trained Segmenter over data sets → metrics.json, a per-sample table, examples for figures.
+"""A trained Network over data sets → metrics.json, a per-sample table, examples for figures.
 
 Command line: `python -m mmvs.evaluation params/<run>.yaml [--rung B+M --seed 1]`.
 """
@@ -94,7 +94,7 @@ def evaluate(trained: Trained, progress: bool = True, exchanged: bool = True) ->
         rows += [] if shuffled else table
     names = dict.fromkeys([experiment.data.train_on, *experiment.data.evaluate_on])
     seconds = {"training": trained.seconds, "evaluation": time.monotonic() - start}
-    device = str(next(trained.segmenter.parameters()).device)
+    device = str(next(trained.network.parameters()).device)
     parent = experiment.run.split("/")[0]
     command = f"papermill notebooks/03_train.ipynb reports/{parent}/03_train.ipynb -f params/{parent}.yaml"
     if "/ladder/" in experiment.run:
@@ -104,7 +104,7 @@ def evaluate(trained: Trained, progress: bool = True, exchanged: bool = True) ->
         "run": experiment.run,
         "scores": scores,
         "steps": trained.steps,
-        "parameters": sum(p.numel() for p in trained.segmenter.parameters()),
+        "parameters": sum(p.numel() for p in trained.network.parameters()),
         "provenance": provenance(
             experiment,
             device,
@@ -147,14 +147,14 @@ def ladder(
 def answers(trained: Trained, clips: Dataset, progress: bool = False) -> Iterator[tuple[Batch, list[Answer]]]:
     """Run the model over clips; yields each batch with its N answers. A broken file stops it here."""
     experiment = trained.experiment
-    device = next(trained.segmenter.parameters()).device
+    device = next(trained.network.parameters()).device
     loader = DataLoader(
         clips, experiment.evaluation.batch, num_workers=experiment.data.workers,
         collate_fn=collate(trained.tokenizer, experiment.model.language.max_words),
     )  # fmt: skip
     for batch in tqdm(loader, desc="evaluating", unit="batch", disable=not progress, leave=False):
         with torch.inference_mode():
-            prediction = trained.segmenter(_moved(batch, device))
+            prediction = trained.network(_moved(batch, device))
         probability = prediction.probability().cpu()
         coarse = torch.sigmoid(prediction.coarse.float()).cpu()
         made = []

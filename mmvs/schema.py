@@ -2,6 +2,7 @@
 
     B   clips in a batch                 T     frames of a clip's window
     N   sentences in a batch, N >= B     L     words (WordPiece tokens) of a sentence
+    F   frames or pictures, in any order
     H W pixels                           h w   cells of a feature map
     D   width of the model
 
@@ -46,7 +47,7 @@ class Clip:
 
 @dataclass
 class Batch:
-    """B clips and their N sentences, ready for a Segmenter."""
+    """B clips and their N sentences, ready for a Network."""
 
     frames: Tensor  # (B, T, 3, H, W) uint8 RGB
     flow: Tensor  # (B, T, 2, H, W) float32, pixels per frame
@@ -62,15 +63,36 @@ class Batch:
 
 @dataclass
 class Features:
-    """One modality's feature pyramid, fine to coarse: level k is (B, C_k, h_k, w_k)."""
+    """One modality's feature pyramid of F pictures."""
 
-    levels: list[Tensor]
-    top: Tensor  # (B, T, C, h, w): the coarsest level of every frame of the window
+    levels: list[Tensor]  # fine to coarse: level k is (F, C_k, h_k, w_k)
+    top: Tensor  # (F, C, h, w)
+
+
+@dataclass
+class Observed:
+    """What a network knows of frames before it hears a sentence: computed once, shared by all sentences.
+
+    Of every frame of a window only the tops are needed, of its target frame also the levels.
+    """
+
+    tops: list[Tensor]  # each (F, C, h, w); (B, T, C, h, w) where windows are cut
+    levels: list[Tensor]  # each (F, C_k, h_k, w_k), any number; (B, ...) of the target frames
+    size: tuple[int, int]  # (H, W) of the input, and of the masks to come
+
+
+@dataclass
+class Sentences:
+    """What a network has read."""
+
+    words: Tensor  # (N, L, D)
+    summary: Tensor  # (N, D) of the sentence
+    mask: Tensor  # (N, L) bool, False for padding
 
 
 @dataclass
 class Prediction:
-    """What a Segmenter returns; the losses and the figures read nothing else."""
+    """What a Network returns; the losses and the figures read nothing else."""
 
     logits: Tensor  # (N, H, W) the mask, stage 2
     coarse: Tensor  # (N, H, W) the coarse mask M0 of the target frame, stage 1

@@ -1,4 +1,4 @@
-"""Train a Segmenter with Lightning: `fit(experiment)` loads a finished run, resumes a broken one.
+"""Train a Network with Lightning: `fit(experiment)` loads a finished run, resumes a broken one.
 
 Command line: `python -m mmvs.training params/<run>.yaml [--rung B+M --seed 1]`, or `torchrun` in
 place of `python` for several GPUs.
@@ -33,7 +33,7 @@ from mmvs.data.clips import Clips, collate
 from mmvs.data.words import tokenizer
 from mmvs.losses import Objective
 from mmvs.metrics import SegmentationMetrics
-from mmvs.model.segmenter import Segmenter
+from mmvs.model.network import Network
 from mmvs.provenance import as_json, write_whole
 from mmvs.schema import Batch
 
@@ -43,19 +43,19 @@ class Trained:
     """A finished run, ready to be evaluated."""
 
     experiment: Experiment
-    segmenter: Segmenter  # in eval mode
+    network: Network  # in eval mode
     tokenizer: PreTrainedTokenizerBase
     steps: int
     seconds: float
 
 
-class SegmenterTraining(lightning.LightningModule):
+class NetworkTraining(lightning.LightningModule):
     """The optimisation of one Experiment: objective, parameter groups, schedule, logs."""
 
     def __init__(self, experiment: Experiment, vocabulary: int):
         super().__init__()
         self.experiment = experiment
-        self.segmenter = Segmenter(experiment.model, vocabulary)
+        self.network = Network(experiment.model, vocabulary)
         self.objective = Objective(experiment.loss, experiment.model.alignment)
         self.validation = SegmentationMetrics()
         self.seconds = 0.0  # of training, over all resumed parts
@@ -63,13 +63,13 @@ class SegmenterTraining(lightning.LightningModule):
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
         """Loss of one batch; every term is logged under its name."""
-        terms = self.objective(self.segmenter(batch), batch)
+        terms = self.objective(self.network(batch), batch)
         self.log_dict({f"train/{name}": term for name, term in terms.items()}, batch_size=len(batch.masks))
         return terms["loss"]
 
     def validation_step(self, batch: Batch, step: int) -> None:
         """Score a batch of held-out training videos, on the canvas."""
-        prediction = self.segmenter(batch)
+        prediction = self.network(batch)
         self.log(
             "val/loss", self.objective(prediction, batch)["loss"], batch_size=len(batch.masks), sync_dist=True
         )
@@ -89,7 +89,7 @@ class SegmenterTraining(lightning.LightningModule):
         t = self.experiment.training
         rates = {"backbones": t.backbone_rate, "language": t.language_rate, "rest": t.rate}
         groups: dict[tuple[str, bool], list[Tensor]] = {}
-        for name, parameter in self.segmenter.named_parameters():
+        for name, parameter in self.network.named_parameters():
             part = "language" if ".bert." in name else "backbones" if ".body." in name else "rest"
             groups.setdefault((part, parameter.ndim > 1), []).append(parameter)
         optimizer = torch.optim.AdamW(
@@ -162,7 +162,7 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
     # a resumed run must not overwrite its curves
     part = f"part-{len(list((folder / 'logs').glob('part-*'))):03d}"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advice between the progress bars
-    module = SegmenterTraining(experiment, len(words))
+    module = NetworkTraining(experiment, len(words))
     last = checkpoints / "last.ckpt"
     trainer = lightning.Trainer(
         max_steps=t.steps,
@@ -212,18 +212,18 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
 
 
 def load(checkpoint: Path, experiment: Experiment) -> Trained:
-    """A trained Segmenter from a checkpoint of `fit`; FileNotFoundError names what is missing."""
+    """A trained Network from a checkpoint of `fit`; FileNotFoundError names what is missing."""
     if not checkpoint.is_file():
         raise FileNotFoundError(
             f"no checkpoint {checkpoint}; train it with mmvs.training.fit or `make report`"
         )
     kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
     words = tokenizer(experiment.model.language, checkpoint.parent / "vocabulary", [])
-    segmenter = Segmenter(experiment.model, len(words))
-    prefix = "segmenter."
+    network = Network(experiment.model, len(words))
+    prefix = "network."
     weights = {k.removeprefix(prefix): v for k, v in kept["state_dict"].items() if k.startswith(prefix)}
     try:
-        segmenter.load_state_dict(weights)
+        network.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(
             f"{checkpoint} is of another version of the network: move its folder away and call fit "
@@ -236,7 +236,7 @@ def load(checkpoint: Path, experiment: Experiment) -> Trained:
         if finished.exists()
         else {"steps": kept["global_step"], "seconds": 0.0}
     )
-    return Trained(experiment, segmenter.to(device).eval(), words, done["steps"], done["seconds"])
+    return Trained(experiment, network.to(device).eval(), words, done["steps"], done["seconds"])
 
 
 def _split(samples, experiment: Experiment) -> tuple[list[int], list[int]]:

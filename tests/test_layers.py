@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "flow": START,
     "flow_store": [*START, "flow", "data.video"],
     # model: the parts never see each other
-    "model.segmenter": [*START, *MODEL],
+    "model.network": [*START, *MODEL],
     "model.attention": START,
     "model.*": [*START, "model.attention"],
     # judgement: never the model, never the data

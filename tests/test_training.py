@@ -15,7 +15,7 @@ from mmvs.data.catalogue import prepare
 from mmvs.data.video import VideoError
 from mmvs.evaluation import evaluate, examples, ladder, track
 from mmvs.flow import FlowError
-from mmvs.training import SegmenterTraining, fit
+from mmvs.training import NetworkTraining, fit
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +54,10 @@ def trained(run):
 
 
 def test_a_finished_run_is_loaded_not_trained_again(run, trained, monkeypatch):
-    monkeypatch.setattr(SegmenterTraining, "training_step", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(NetworkTraining, "training_step", lambda *_: pytest.fail("trained again"))
     again = fit(run, progress=False)
     assert again.steps == trained.steps == 4 and again.seconds == trained.seconds > 0
-    for one, other in zip(again.segmenter.parameters(), trained.segmenter.parameters(), strict=True):
+    for one, other in zip(again.network.parameters(), trained.network.parameters(), strict=True):
         assert torch.equal(one, other)
     curves = pd.read_csv(run.folder / "logs" / "metrics.csv")
     assert curves["val/mean_iou"].count() == 2 and curves["train/final"].notna().any()
@@ -65,7 +65,7 @@ def test_a_finished_run_is_loaded_not_trained_again(run, trained, monkeypatch):
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(run, monkeypatch):
     killed = run.model_copy(update={"run": "killed"})
-    step = SegmenterTraining.training_step
+    step = NetworkTraining.training_step
     seen: list[int] = []
 
     def dies(self, batch, index):
@@ -73,7 +73,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(run, monkeypatch):
             raise RuntimeError("killed")
         return step(self, batch, index)
 
-    monkeypatch.setattr(SegmenterTraining, "training_step", dies)
+    monkeypatch.setattr(NetworkTraining, "training_step", dies)
     with pytest.raises(RuntimeError, match="killed"):
         fit(killed, progress=False)
     assert not (killed.folder / "checkpoints" / "finished.json").exists()
@@ -82,7 +82,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(run, monkeypatch):
         seen.append(self.global_step)
         return step(self, batch, index)
 
-    monkeypatch.setattr(SegmenterTraining, "training_step", counts)
+    monkeypatch.setattr(NetworkTraining, "training_step", counts)
     assert fit(killed, progress=False).steps == 4
     assert seen == [2, 3]  # the checkpoint of step 2, not a new start
     assert pd.read_csv(killed.folder / "logs" / "metrics.csv")["val/mean_iou"].count() == 2
@@ -102,14 +102,14 @@ def test_other_parameters_move_the_old_run_aside(run):
 
 def test_the_same_seed_gives_the_same_weights(run, trained):
     twin = fit(run.model_copy(update={"run": "twin"}), progress=False)
-    for one, other in zip(twin.segmenter.parameters(), trained.segmenter.parameters(), strict=True):
+    for one, other in zip(twin.network.parameters(), trained.network.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
 
 
 def test_every_parameter_is_in_one_group_and_norms_do_not_decay(run):
-    module = SegmenterTraining(run, tiny.VOCABULARY)
+    module = NetworkTraining(run, tiny.VOCABULARY)
     groups = module.configure_optimizers()["optimizer"].param_groups
-    assert sum(len(g["params"]) for g in groups) == len(list(module.segmenter.parameters()))
+    assert sum(len(g["params"]) for g in groups) == len(list(module.network.parameters()))
     assert all(p.ndim <= 1 for g in groups if g["weight_decay"] == 0 for p in g["params"])
 
 
@@ -189,7 +189,7 @@ def test_a_corrupt_metrics_file_is_computed_anew(run, trained):
 def test_a_full_disk_is_named_and_the_last_checkpoint_kept(run, monkeypatch):
     crowded = run.model_copy(update={"run": "crowded"})
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-    step = SegmenterTraining.training_step
+    step = NetworkTraining.training_step
     seen: list[int] = []
 
     def fills(self, batch, index):
@@ -201,25 +201,25 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_kept(run, monkeypatch):
         seen.append(self.global_step)
         return step(self, batch, index)
 
-    monkeypatch.setattr(SegmenterTraining, "training_step", fills)
+    monkeypatch.setattr(NetworkTraining, "training_step", fills)
     try:
         with pytest.raises(OSError, match="too little disk.*crowded"):
             fit(crowded, progress=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert not list((crowded.folder / "checkpoints").glob("finished*"))
-    monkeypatch.setattr(SegmenterTraining, "training_step", counts)
+    monkeypatch.setattr(NetworkTraining, "training_step", counts)
     assert fit(crowded, progress=False).steps == 4 and seen == [2, 3]
 
 
 def test_the_last_checkpoint_is_the_last_even_where_it_is_not_the_best(run, monkeypatch):
     worse = iter([0.5, 0.1])
-    log = SegmenterTraining.log
+    log = NetworkTraining.log
 
     def logs(self, name, value, **settings):
         log(self, name, next(worse) if name == "val/mean_iou" else value, **settings)
 
-    monkeypatch.setattr(SegmenterTraining, "log", logs)
+    monkeypatch.setattr(NetworkTraining, "log", logs)
     fit(run.model_copy(update={"run": "worse"}), progress=False)
     steps = {
         name: torch.load(run.folder.with_name("worse") / f"checkpoints/{name}.ckpt", weights_only=True)

@@ -3,7 +3,7 @@
 import torch
 
 from mmvs.config import Model
-from mmvs.model.segmenter import Segmenter
+from mmvs.model.network import Network
 from mmvs.schema import Batch
 
 NARROW = {"name": "narrow", "weights": None, "widths": [4, 6, 8, 8]}
@@ -26,9 +26,9 @@ def model(**changes) -> Model:
     )
 
 
-def segmenter(**changes) -> Segmenter:
+def network(**changes) -> Network:
     torch.manual_seed(0)
-    return Segmenter(model(**changes), VOCABULARY).eval()
+    return Network(model(**changes), VOCABULARY).eval()
 
 
 def batch(clips=2, frames=3, height=32, width=48, words=7, per_clip=2, seed=0) -> Batch:

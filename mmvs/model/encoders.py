@@ -20,7 +20,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ImageEncoder(nn.Module):
-    """A ResNet that gives three pyramid levels of the target frame and the top level of every frame."""
+    """A ResNet that gives three pyramid levels and the top level of every picture."""
 
     def __init__(self, backbone: Backbone, channels: int = 3):
         super().__init__()
@@ -30,18 +30,10 @@ class ImageEncoder(nn.Module):
         else:
             self.body, self.widths = _torchvision(backbone, channels)
 
-    def forward(self, images: Tensor, target: int) -> Features:
-        """Encode a window.
-
-        images  (B, T, C, H, W) float, normalised
-        target  position of the annotated frame: only its fine levels are kept
-
-        Returns Features: levels fine to coarse (B, C_k, h_k, w_k); top (B, T, C, h, w).
-        """
-        clips, frames = images.shape[:2]
-        *levels, top = self.body(images.flatten(0, 1)).values()
-        levels = [level.unflatten(0, (clips, frames))[:, target] for level in levels]
-        return Features(levels, top.unflatten(0, (clips, frames)))
+    def forward(self, images: Tensor) -> Features:
+        """Encode pictures (F, C, H, W) float, normalised → Features."""
+        *levels, top = self.body(images).values()
+        return Features(levels, top)
 
 
 class AppearanceEncoder(ImageEncoder):
@@ -52,9 +44,9 @@ class AppearanceEncoder(ImageEncoder):
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
-    def forward(self, frames: Tensor, target: int) -> Features:
-        """frames (B, T, 3, H, W) uint8 RGB → Features."""
-        return super().forward((frames - self.mean) / self.std, target)
+    def forward(self, frames: Tensor) -> Features:
+        """frames (F, 3, H, W) uint8 RGB → Features."""
+        return super().forward((frames - self.mean) / self.std)
 
 
 class MotionEncoder(ImageEncoder):
@@ -68,13 +60,13 @@ class MotionEncoder(ImageEncoder):
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
-    def forward(self, flow: Tensor, target: int) -> Features:
-        """flow (B, T, 2, H, W) float, pixels per frame → Features."""
+    def forward(self, flow: Tensor) -> Features:
+        """flow (F, 2, H, W) float, pixels per frame → Features."""
         if not self.wheel:
-            return super().forward(flow / self.flow_scale, target)
+            return super().forward(flow / self.flow_scale)
         # frame by frame: the wheel's radius is the largest motion of ITS frame
-        images = torch.stack([flow_to_image(one) for one in flow.flatten(0, 1)]).unflatten(0, flow.shape[:2])
-        return super().forward((images - self.mean) / self.std, target)
+        images = torch.stack([flow_to_image(one) for one in flow])
+        return super().forward((images - self.mean) / self.std)
 
 
 class NoMotion(nn.Module):
@@ -84,12 +76,12 @@ class NoMotion(nn.Module):
         super().__init__()
         self.widths, self.strides = widths, strides
 
-    def forward(self, flow: Tensor, target: int) -> Features:
-        """flow (B, T, 2, H, W) → Features of zeros."""
-        b, t, _, height, width = flow.shape
+    def forward(self, flow: Tensor) -> Features:
+        """flow (F, 2, H, W) → Features of zeros."""
+        frames, _, height, width = flow.shape
         sizes = [(-(-height // s), -(-width // s)) for s in self.strides]
-        levels = [flow.new_zeros(b, c, *size) for c, size in zip(self.widths, sizes, strict=True)]
-        return Features(levels[:-1], levels[-1][:, None].expand(-1, t, -1, -1, -1))
+        *levels, top = [flow.new_zeros(frames, c, *size) for c, size in zip(self.widths, sizes, strict=True)]
+        return Features(levels, top)
 
 
 class LanguageEncoder(nn.Module):

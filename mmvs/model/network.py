@@ -1,0 +1,142 @@
+"""Wires the encoders, the coarse mask, the transformer and the fusion; nothing else."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmvs.config import Model
+from mmvs.model.coarse import CoarseMask
+from mmvs.model.encoders import AppearanceEncoder, LanguageEncoder, MotionEncoder, NoMotion
+from mmvs.model.fusion import LanguageGuidedFusion, PlainFusion
+from mmvs.model.transformer import MultiModalVideoTransformer, NoTransformer
+from mmvs.schema import Batch, Observed, Prediction, Sentences
+
+
+class Network(nn.Module):
+    """A clip, its flow and a sentence in; the mask of what the sentence describes out.
+
+    In three steps, so that work is shared wherever it is the same: `observe` frames, `read` sentences,
+    `decide` what a sentence means in a window. `forward` takes a Batch through all three.
+    """
+
+    def __init__(self, model: Model, vocabulary: int):
+        super().__init__()
+        d, heads, scale = model.width, model.heads, model.mask_scale
+        self.appearance = AppearanceEncoder(model.appearance_backbone)
+        if model.motion:
+            self.motion = MotionEncoder(model.motion_backbone)
+        else:
+            strides = (
+                [2, 4, 8, 8] if model.appearance_backbone.name == "narrow" else _strides(self.appearance)
+            )
+            self.motion = NoMotion(self.appearance.widths, strides)
+        self.language = LanguageEncoder(model.language, vocabulary, d)
+
+        self.appearance_necks = _necks(self.appearance.widths, [*model.level_widths, d])
+        self.motion_necks = _necks(self.motion.widths, [*model.level_widths, d])
+        self.coarse = CoarseMask(d, heads, scale)
+        self.refine = (
+            MultiModalVideoTransformer(d, heads, model.layers, model.dropout, scale)
+            if model.transformer
+            else NoTransformer(d, scale)
+        )
+        coarser = [*model.level_widths[1:], d]
+        self.levels = nn.ModuleList(
+            LanguageGuidedFusion(width, above, d, heads)
+            if model.language_guided
+            else PlainFusion(width, above)
+            for width, above in zip(model.level_widths, coarser, strict=True)
+        )
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Segment every sentence of a batch in its clip's target frame.
+
+        batch  B clips of T frames, N sentences; H and W are free
+
+        Returns a Prediction; its masks are at the input's resolution: (N, H, W).
+        """
+        clips, frames = batch.frames.shape[:2]
+        targets = torch.arange(clips, device=batch.frames.device) * frames + batch.target
+        observed = self.observe(batch.frames.flatten(0, 1), batch.flow.flatten(0, 1), targets)
+        tops = [top.unflatten(0, (clips, frames)) for top in observed.tops]
+        sentences = self.read(batch.words, batch.words_mask)
+        return self.decide(
+            Observed(tops, observed.levels, observed.size), sentences, batch.clip_of_sentence, batch.target
+        )
+
+    def observe(self, frames: Tensor, flow: Tensor, targets: Tensor | None = None) -> Observed:
+        """All that does not depend on language, frame by frame.
+
+        frames   (F, 3, H, W) uint8 RGB
+        flow     (F, 2, H, W) float, pixels per frame
+        targets  positions of the frames whose fine levels are wanted, None for all
+
+        Returns Observed: tops (F, D, h, w) of appearance and motion; levels of both, fine to coarse.
+        """
+        looks, moves = self.appearance(frames), self.motion(flow)
+        wanted = slice(None) if targets is None else targets
+        *look_necks, look_neck = self.appearance_necks
+        *move_necks, move_neck = self.motion_necks
+        return Observed(
+            tops=[look_neck(looks.top), move_neck(moves.top)],
+            levels=[
+                *(neck(level[wanted]) for neck, level in zip(look_necks, looks.levels, strict=True)),
+                *(neck(level[wanted]) for neck, level in zip(move_necks, moves.levels, strict=True)),
+            ],
+            size=frames.shape[-2:],
+        )
+
+    def read(self, words: Tensor, words_mask: Tensor) -> Sentences:
+        """Sentences (N, L) of token ids → Sentences; once, whatever the number of frames."""
+        return Sentences(*self.language(words, words_mask), words_mask)
+
+    def decide(self, seen: Observed, said: Sentences, clip_of_sentence: Tensor, target: int) -> Prediction:
+        """What each sentence means in its window.
+
+        seen              tops (B, T, D, h, w), levels (B, D_k, h_k, w_k) of the target frames
+        said              N sentences
+        clip_of_sentence  (N,) in [0, B)
+        target            position of the target frame in the window
+
+        Returns a Prediction: (N, H, W).
+        """
+        words, sentence, mask = said.words, said.summary, said.mask
+        looks, moves = (top[clip_of_sentence] for top in seen.tops)
+        levels, count = [level[clip_of_sentence] for level in seen.levels], len(self.levels)
+        pyramid = list(zip(self.levels, levels[:count], levels[count:], strict=True))
+
+        coarse = self.coarse(looks, words, mask, sentence)
+        refined = self.refine(words, mask, sentence, coarse.features, moves, target)
+        m0 = _up(coarse.logits[:, target, None], seen.size)
+        decoder = m0 + _up(refined.logits, seen.size)
+        logits, features = decoder, refined.features
+        for fusion, look, move in reversed(pyramid):
+            features, correction = fusion(look, move, words, mask, sentence, features)
+            logits = logits + _up(correction, seen.size)
+        return Prediction(
+            logits=logits[:, 0],
+            coarse=m0[:, 0],
+            decoder=decoder[:, 0],
+            appearance=refined.appearance,
+            motion=refined.motion,
+            sentence=sentence,
+            attention=coarse.attention[:, target],
+        )
+
+
+def _necks(widths: list[int], wanted: list[int]) -> nn.ModuleList:
+    """1 x 1 projections of pyramid levels to the model's widths; run once a clip, whatever the sentences."""
+    return nn.ModuleList(
+        nn.Sequential(nn.Conv2d(into, out, 1), nn.GroupNorm(1, out))
+        for into, out in zip(widths, wanted, strict=True)
+    )
+
+
+def _up(logits: Tensor, size: torch.Size) -> Tensor:
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+def _strides(encoder: AppearanceEncoder) -> list[int]:
+    return [4, 8, 16, 32] if encoder.widths[0] == 64 else [4, 8, 16, 16]
