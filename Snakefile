@@ -59,7 +59,8 @@ report=reports/{wildcards.run}/$name
 mkdir -p reports/{wildcards.run}
 exec 3> >(progress "{wildcards.run} $name")
 python -m papermill {input.notebook} $report.ipynb -f {input.params} --cwd . --kernel python3 \
-    --log-level WARNING --no-progress-bar --stdout-file /dev/fd/3 --stderr-file /dev/fd/3
+    --log-level WARNING --no-progress-bar --stdout-file /dev/fd/3 --stderr-file /dev/fd/3 \
+    2> >(grep --line-buffered -v "without encryption" >&2)  # said by every kernel, of a socket on this machine
 python -m mmvs.report render $report.ipynb
 """
 )

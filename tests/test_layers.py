@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "config": [],
     # data: from a file's frames to a batch
     "data.a2d": [*START, "data.a2d_files", "data.video"],
-    "data.shapes_quality": [*START, "data.a2d", "data.moving_shapes", "data.video", "flow"],
+    "data.shapes_quality": [*START, "data.a2d", "data.moving_shapes", "data.video", "flow", "provenance"],
     "data.shapes_*": [*START, "data.shapes_*"],
     "data.moving_shapes": [*START, "data.shapes_*", "data.video"],
     "data.clips": [*START, "data.a2d", "data.geometry", "data.video", "data.words", "flow_store"],

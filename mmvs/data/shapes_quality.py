@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 
@@ -12,6 +10,7 @@ from mmvs.data import moving_shapes
 from mmvs.data.a2d import A2DSentences
 from mmvs.data.video import read_frames
 from mmvs.flow import endpoint_error, estimator
+from mmvs.provenance import as_json, write_whole
 
 
 def against_exact(experiment: Experiment, clips: int) -> pd.DataFrame:
@@ -43,4 +42,4 @@ def against_exact(experiment: Experiment, clips: int) -> pd.DataFrame:
 def save(summary: pd.Series, experiment: Experiment) -> None:
     """Write the means, in pixels, with the estimator they are of, to `flow_quality.json` of the run."""
     content = {"pixels": summary.to_dict(), "flow": experiment.flow.model_dump(mode="json")}
-    (experiment.folder / "flow_quality.json").write_text(json.dumps(content, indent=2) + "\n")
+    write_whole(experiment.folder / "flow_quality.json", as_json(content))
