@@ -112,14 +112,14 @@ def test_without_motion_flow_is_not_seen():
 
 
 def test_without_motion_the_order_of_the_other_frames_is_not_seen():
-    """Only motion carries time: appearance gathers what is in a clip, not when."""
+    """Only flow tells what happens when: of the other frames' appearance a summary is read, not their order."""
     network, batch = tiny.network(motion=False), tiny.batch()
     with torch.no_grad():
         backwards = network(replace(batch, frames=batch.frames.flip(1))).logits
         assert backwards.allclose(network(batch).logits, atol=1e-5)
 
 
-def test_motion_reads_appearance_in_the_target_frame_only():
+def test_motion_is_asked_about_the_target_frames_appearance_only():
     network, batch, other = tiny.network(), tiny.batch(), tiny.batch(seed=1)
     target, rest = torch.arange(batch.frames.shape[1]) == batch.target, batch.frames.clone()
     rest[:, ~target] = other.frames[:, ~target]

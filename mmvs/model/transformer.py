@@ -57,51 +57,45 @@ class MultiModalVideoTransformer(nn.Module):
         length, cells = words.shape[1], h * w
         place = grid_code(h, w, width, words.device)
 
-        # Time counts from the target frame, so that any number of frames will do; only motion is marked.
+        # Every frame's motion is asked about what the TARGET frame shows: had each frame its own appearance
+        # here, motion could be read off its differences, and the switch `motion` would not tell what flow adds.
+        # Time counts from the target frame, so that any number of frames will do.
         time = sinusoid(torch.arange(t, device=words.device) - target, width)[:, None]
-        looks = appearance.flatten(3).transpose(2, 3) + place + self.modality[1]
+        looks = appearance.flatten(3).transpose(2, 3)
+        shown = looks[:, target, None] + place + self.modality[1] + time
         moves = motion.flatten(3).transpose(2, 3) + place + self.modality[2] + time
         text = (words + self.modality[0])[:, None].expand(-1, t, -1, -1)
-        tokens = torch.cat([text, looks, moves], dim=2).flatten(0, 1)
-        seen = self._who_sees_whom(words_mask, cells, t, target).flatten(0, 1)
+        tokens = torch.cat([text, shown, moves], dim=2).flatten(0, 1)
+        seen = torch.cat([words_mask, words_mask.new_ones(n, 2 * cells)], dim=1)
         for block in self.encoder:
-            tokens = block(tokens, tokens, seen)
+            tokens = block(tokens, tokens, seen.repeat_interleave(t, dim=0))
         zl, za, zm = tokens.unflatten(0, (n, t)).split([length, cells, cells], dim=2)
 
-        # Appearance gathers what is in the clip, frame by frame; where it was is motion's to tell. A cell's
-        # motion attends to itself in all frames (divided attention: Bertasius et al. 2021, arXiv:2102.05095):
-        # among the T * hw tokens of the clip its own past would have to be found first.
-        clip, past = za.mean(2), zm.transpose(1, 2).flatten(0, 1)  # (N, T, D), (N*hw, T, D)
-        ta = za[:, target]
-        for block in self.temporal_appearance:
-            ta = block(ta, clip)
-        for block in self.temporal_motion[:-1]:
-            past = block(past, past)
-        tm = self.temporal_motion[-1](past[:, target, None], past)  # nothing later reads the other frames
-        tm = tm[:, 0].unflatten(0, (n, cells))
+        # A cell attends to itself at all times (divided attention: Bertasius et al. 2021, arXiv:2102.05095):
+        # among the T * hw tokens of the clip its own past would have to be found first. Appearance gathers,
+        # besides, what is in the clip: a summary of each frame, unmarked by time and place.
+        clip = looks.mean(2)[:, None].expand(-1, cells, -1, -1).flatten(0, 1)  # (N*hw, T, D)
+        ta = self._over_time(self.temporal_appearance, za, target, clip)
+        tm = self._over_time(self.temporal_motion, zm, target)
 
         context = torch.cat([zl[:, target], ta, tm], dim=1)
-        mask = torch.cat([words_mask, words_mask.new_ones(n, 2 * cells)], dim=1)
         refined = self.query(torch.cat([ta, tm], dim=2)) + place
         for block in self.decoder:
-            refined = block(refined, context, mask)
+            refined = block(refined, context, seen)
         ta, tm, refined = (x.transpose(1, 2).reshape(n, width, h, w) for x in (ta, tm, self.norm(refined)))
         return Refined(ta, tm, refined, self.head(refined, sentence))
 
     @staticmethod
-    def _who_sees_whom(words_mask: Tensor, cells: int, frames: int, target: int) -> Tensor:
-        """(N, T, L + 2hw, L + 2hw) bool: nobody sees padding; only the target's motion sees appearance.
-
-        Motion that read appearance in every frame would be a second look at all of them: a network without
-        flow then found motion in the differences of its frames, and the switch `motion` did not tell what
-        flow adds.
-        """
-        n, length = words_mask.shape
-        keys = torch.cat([words_mask, words_mask.new_ones(n, 2 * cells)], dim=1)
-        seen = keys[:, None, None].repeat(1, frames, length + 2 * cells, 1)
-        others = torch.arange(frames, device=seen.device) != target
-        seen[:, others, length + cells :, length : length + cells] = False
-        return seen
+    def _over_time(
+        blocks: nn.ModuleList, frames: Tensor, target: int, beside: Tensor | None = None
+    ) -> Tensor:
+        """(N, T, hw, D), and (N*hw, K, D) to be read beside them → (N, hw, D) of the target frame."""
+        n, t, cells, _ = frames.shape
+        cell = frames.transpose(1, 2).flatten(0, 1)  # (N*hw, T, D)
+        for i, block in enumerate(blocks):
+            context = cell if beside is None else torch.cat([cell, beside], dim=1)
+            cell = block(cell if i + 1 < len(blocks) else cell[:, target, None], context)
+        return cell[:, 0].unflatten(0, (n, cells))
 
 
 class NoTransformer(nn.Module):
