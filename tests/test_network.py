@@ -112,7 +112,7 @@ def test_without_motion_flow_is_not_seen():
 
 
 def test_without_motion_the_order_of_the_other_frames_is_not_seen():
-    """Only flow tells what happens when: of the other frames' appearance a summary is read, not their order."""
+    """Only flow tells what happens when: of the other frames' appearance an unordered summary is read."""
     network, batch = tiny.network(motion=False), tiny.batch()
     with torch.no_grad():
         backwards = network(replace(batch, frames=batch.frames.flip(1))).logits

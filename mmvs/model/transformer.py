@@ -58,7 +58,7 @@ class MultiModalVideoTransformer(nn.Module):
         place = grid_code(h, w, width, words.device)
 
         # Every frame's motion is asked about what the TARGET frame shows: had each frame its own appearance
-        # here, motion could be read off its differences, and the switch `motion` would not tell what flow adds.
+        # here, motion could be read off its differences, and `motion` would not tell what flow adds.
         # Time counts from the target frame, so that any number of frames will do.
         time = sinusoid(torch.arange(t, device=words.device) - target, width)[:, None]
         looks = appearance.flatten(3).transpose(2, 3)
