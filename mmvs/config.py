@@ -75,6 +75,8 @@ class Data(Part):
         "jhmdb": "data/jhmdb-sentences",
         "moving_shapes": "data/moving_shapes",
     }
+    jhmdb_samples: str | None = None  # list of J-HMDB frames to score; None: drawn once, kept in the root
+    pictures: bool = True  # False: annotation files alone are there, enough for 01_explore_data
     size: int = Field(320, ge=16)  # pixels: clips are fitted into size x size, the rest padded
     frames: int = Field(3, ge=1)  # of a window (T)
     stride: int = Field(1, ge=1)  # video frames between neighbours of a window
@@ -206,7 +208,7 @@ class Experiment(Part):
     def fingerprint(self) -> str:
         """12 hex digits of everything that decides the trained weights; a changed digit means: train anew."""
         decisive = self.model_dump(mode="json", exclude={"run", "reports", "evaluation"})
-        for free in ("roots", "evaluate_on", "workers", "cache"):
+        for free in ("roots", "evaluate_on", "jhmdb_samples", "pictures", "workers", "cache"):
             decisive["data"].pop(free)
         for free in ("root", "workers"):
             decisive["flow"].pop(free)

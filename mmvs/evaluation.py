@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from mmvs.config import Experiment
-from mmvs.data.a2d import A2DSentences
+from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import open_dataset, open_flow
 from mmvs.data.clips import Clips, collate
 from mmvs.data.geometry import restore
@@ -93,6 +93,7 @@ def evaluate(trained: Trained, progress: bool = True, exchanged: bool = True) ->
         scores[label], table = _score(trained, name, shuffled, progress)
         rows += [] if shuffled else table
     names = dict.fromkeys([experiment.data.train_on, *experiment.data.evaluate_on])
+    used = {name: open_dataset(name, experiment.data) for name in names}
     seconds = {"training": trained.seconds, "evaluation": time.monotonic() - start}
     device = str(next(trained.network.parameters()).device)
     parent = experiment.run.split("/")[0]
@@ -110,7 +111,10 @@ def evaluate(trained: Trained, progress: bool = True, exchanged: bool = True) ->
             device,
             seconds,
             command,
-            data_fingerprint={name: _data_fingerprint(open_dataset(name, experiment.data)) for name in names},
+            data_fingerprint={name: _data_fingerprint(samples) for name, samples in used.items()},
+            samples_from={
+                name: samples.samples_from for name, samples in used.items() if samples.samples_from
+            },
             flow_fingerprint=estimator(experiment.flow).fingerprint,
         ),
     }
@@ -246,7 +250,7 @@ def intersection_over_union(mask: np.ndarray, truth: np.ndarray) -> float:
 def _score(
     trained: Trained, name: str, shuffled: bool, progress: bool
 ) -> tuple[dict[str, Any], list[list[Any]]]:
-    samples: A2DSentences = open_dataset(name, trained.experiment.data)
+    samples = open_dataset(name, trained.experiment.data)
     clips: Dataset = Clips(samples, open_flow(name, trained.experiment), trained.experiment.data)
     scores, rows = ScoresByKind(), []
     for _, made in answers(trained, Exchanged(clips) if shuffled else clips, progress):
@@ -265,7 +269,7 @@ def _score(
     return scores.compute(), rows
 
 
-def _data_fingerprint(samples: A2DSentences) -> str:
+def _data_fingerprint(samples: AnnotatedVideos) -> str:
     """12 hex digits of what is asked of which frame of which video."""
     digest = hashlib.sha256()
     for sample in samples:
@@ -280,7 +284,10 @@ def _finished(file: Path, experiment: Experiment) -> dict[str, Any] | None:
         scored = done["provenance"]["parameters"]["evaluation"] == experiment.evaluation.model_dump(
             mode="json"
         )
-        return done if same and scored else None
+        listed = (
+            done["provenance"]["parameters"]["data"].get("jhmdb_samples") == experiment.data.jhmdb_samples
+        )
+        return done if same and scored and listed else None
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
         return None
 

@@ -32,7 +32,8 @@ import h5py
 import numpy as np
 from tqdm.auto import tqdm
 
-from mmvs.data.video import VideoError, frame_count, frame_size, read_frames
+from mmvs.data.frames import files, frame_count, frame_size, read_frames
+from mmvs.data.video import VideoError
 from mmvs.flow import Estimator, FlowError, flows
 
 STEPS = 32  # per pixel
@@ -79,7 +80,7 @@ class FlowStore:
         """
         path = self.path(video_id)
         try:
-            size = os.stat(video_path).st_size
+            size = sum(os.stat(file).st_size for file in files(video_path))
         except OSError as error:
             raise FlowError(f"{video_path}: the video of {path} is missing ({error.strerror})") from None
         with _opened(path) as (fingerprint, flow):
@@ -257,12 +258,14 @@ def _opened(path: Path) -> Iterator[tuple[dict[str, Any], h5py.Dataset]]:
 
 
 def _identity(video_path: str | Path) -> dict[str, Any]:
-    """A video's size and a hash of its content."""
-    digest = hashlib.blake2b(digest_size=16)
-    with open(video_path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-        return {"bytes": file.tell(), "blake2b": digest.hexdigest()}
+    """A video's size and a hash of its content; of a folder of pictures, of all of them in their order."""
+    digest, size = hashlib.blake2b(digest_size=16), 0
+    for path in files(video_path):
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+            size += file.tell()
+    return {"bytes": size, "blake2b": digest.hexdigest()}
 
 
 _store: FlowStore | None = None  # of a worker process: its model is built once, not for every video

@@ -12,7 +12,14 @@ from jinja2 import Environment
 from mmvs.config import LADDER, ROOT
 from mmvs.tables import ReportError, kinds_first, read_result
 
-THUMBNAILS = ("scores", "ladder", "cases-motion", "curves", "strips")  # the first two that exist are shown
+THUMBNAILS = (
+    "scores",
+    "ladder",
+    "cases-motion",
+    "curves",
+    "strips",
+    "language",
+)  # the first two that exist are shown
 
 
 INDEX = """<h1>Runs</h1>
@@ -26,7 +33,7 @@ Scores are mean IoU on the run's first data set.</p>
 {% for kind in kinds %}<td>{{ run.score(kind) }}</td>{% endfor %}
 <td>{{ run.seed }}</td><td class="text">{{ run.date }}</td><td class="text">{{ run.commit }}</td>
 {% else %}<td class="text {{ 'bad' if run.problem }}" colspan="{{ kinds|length + 4 }}">
-{{ run.problem or 'unfinished: no metrics.json yet' }}</td>{% endif %}</tr>
+{{ run.state }}</td>{% endif %}</tr>
 {% else %}<tr><td>no run yet: <code>make report</code></td></tr>{% endfor %}
 </tbody></table>
 {% for run in runs %}<h2 id="{{ run.name }}">{{ run.name }}</h2>
@@ -47,7 +54,7 @@ Scores are mean IoU on the run's first data set.
 | run | data set |{% for kind in kinds %} {{ kind }} |{% endfor %} parameters | date | commit | pages |
 |---|---|{% for kind in kinds %}---:|{% endfor %}---|---|---|---|
 {% for run in runs -%}
-| {{ run.name }} | {{ run.data_set if run.scores else (run.problem or "unfinished: no metrics.json yet") }} |
+| {{ run.name }} | {{ run.data_set if run.scores else run.state }} |
 {%- for kind in kinds %} {{ run.score(kind) }} |{% endfor %} {{ run.parameters }} |
 {{- " " ~ run.date }} | {{ run.commit }} |
 {%- for text, link in run.links.items() %} [{{ text }}]({{ link }}){% endfor %} |
@@ -62,12 +69,20 @@ class Run:
     scores: dict[str, Any] = field(default_factory=dict)  # of metrics.json
     provenance: dict[str, Any] = field(default_factory=dict)
     problem: str = ""  # why the scores cannot be read
+    trains: bool = True  # False: its notebooks look at data only
     links: dict[str, str] = field(default_factory=dict)  # text -> relative link
     thumbnails: list[str] = field(default_factory=list)
 
     @property
     def data_set(self) -> str:
         return next(iter(self.scores), "")
+
+    @property
+    def state(self) -> str:
+        """What is shown in place of scores."""
+        return self.problem or (
+            "unfinished: no metrics.json yet" if self.trains else "data only: nothing trained"
+        )
 
     @property
     def seed(self) -> str:
@@ -119,7 +134,7 @@ def runs(reports: Path) -> list[Run]:
         result_file, notebooks = folder / "metrics.json", sorted(folder.glob("*.ipynb"))
         if not (result_file.exists() or notebooks):
             continue
-        run = Run(folder.name)
+        run = Run(folder.name, trains=any(not n.stem.startswith(("01_", "02_")) for n in notebooks))
         try:
             result = read_result(result_file) if result_file.exists() else {}
             run.scores, run.provenance = result.get("scores", {}), result.get("provenance", {})

@@ -85,6 +85,18 @@ def test_relative_paths_hang_from_the_repository(monkeypatch, tmp_path):
     assert config.resolve(tmp_path) == tmp_path
 
 
+def test_the_run_with_resnet101_differs_in_its_appearance_backbone_alone():
+    base, deeper = config.load("params/a2d.yaml"), config.load("params/a2d_resnet101.yaml")
+    backbone = base.model.appearance_backbone.model_copy(update={"name": "resnet101"})
+    model = base.model.model_copy(update={"appearance_backbone": backbone})
+    assert base.model_copy(update={"run": deeper.run, "model": model}) == deeper
+
+
+def test_the_list_of_samples_and_missing_pictures_do_not_change_the_training():
+    changed = config.experiment(data={"jhmdb_samples": "list.csv", "pictures": False})
+    assert changed.fingerprint() == config.experiment().fingerprint()
+
+
 def test_the_run_without_flow_differs_in_nothing_but_flow():
     full = config.load("params/moving_shapes.yaml")
     without = config.load("params/moving_shapes_no_flow.yaml")

@@ -159,6 +159,31 @@ def test_only_numbers_are_kept():
     assert metrics.compute()["samples"] == 10_000
 
 
+def within_a_gigabyte(report):
+    """10,000 samples of 320x240: their masks would be 1.5 GB, and the address space may grow by 1 GB only."""
+    import resource
+
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), resource.RLIM_INFINITY))
+    metrics, target = SegmentationMetrics(), np.zeros((240, 320), bool)
+    target[60:180, 80:240] = True
+    for i in range(10_000):
+        metrics.update(np.roll(target, i % 40, axis=1), target.copy(), i / 1e4, position=i)
+    torch.save(metrics.compute(), report)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux how much memory is in use")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_ten_thousand_samples_stream_through_less_than_a_gigabyte(tmp_path):
+    process = multiprocessing.get_context("fork").Process(
+        target=within_a_gigabyte, args=(tmp_path / "scores",)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert torch.load(tmp_path / "scores")["samples"] == 10_000
+
+
 def test_reset_forgets():
     metrics = SegmentationMetrics()
     metrics.update(*pair(0, 5, 5))

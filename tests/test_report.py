@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from mmvs import figures, pictures, report, runs, survey, tables
+from mmvs import figures, pictures, published_scores, report, runs, survey, survey_text, tables
 from mmvs.config import LADDER, ROOT, experiment
+from mmvs.data.verification import Finding, Verification
 from mmvs.schema import Example, Sample
 from mmvs.tables import ReportError
 
@@ -511,6 +512,15 @@ def test_unfinished_and_corrupt_runs_are_said_to_be(reports):
     assert re.search(r"^\| broken \| .*broken/metrics.json is not JSON", readme, re.MULTILINE)
 
 
+def test_a_run_that_only_looks_at_data_is_not_unfinished(tmp_path):
+    for name in ("01_explore_data", "02_compute_flow"):
+        write(tmp_path / "text", "{}", f"{name}.ipynb")
+    (run,) = runs.runs(tmp_path)
+    assert run.state == "data only: nothing trained"
+    write(tmp_path / "text", "{}", "03_train.ipynb")
+    assert runs.runs(tmp_path)[0].state == "unfinished: no metrics.json yet"
+
+
 def test_links_and_pictures_exist(reports):
     html, readme = pages(reports)
     links = re.findall(r'(?:href|src)="([^"#]+)"', html)
@@ -592,6 +602,25 @@ def test_a_notebook_becomes_one_file_that_opens_offline(tmp_path):
         assert "said" in text
     for outside in ("<script", "<link", "@import", "<iframe", "http://", "https://", "url("):
         assert outside not in html.lower(), outside
+
+
+def test_sentences_and_names_from_outside_reach_a_page_escaped(tmp_path):
+    """Whatever an annotation file or a folder holds, its text opens no tag, in tables or in plain text."""
+    texts = {"set": [(EVIL, "0", f"a dog {EVIL}"), ("v", "1", "<img src=x onerror=alert(1)>")]}
+    findings = [Finding(EVIL, "none", "1", "missing", f"put it there: {EVIL}")]
+    result = {"scores": {EVIL: {"all": {"mean_iou": 0.5}}}, "provenance": {"samples_from": {EVIL: EVIL}}}
+    tables_shown = [
+        Verification("set", findings).table(),
+        survey_text.measured(texts["set"]),
+        published_scores.shown(published_scores.measured_here(result)),
+    ]
+    outputs = [new_output("display_data", data={"text/html": table.to_html()}) for table in tables_shown]
+    outputs.append(new_output("stream", name="stdout", text="\n".join(survey_text.examples(texts, 2))))
+    path = tmp_path / "page.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("1", outputs=outputs)]), path)
+    page = report.render(path).read_text()
+    assert "<script>alert" not in page and "<img src=x" not in page
+    assert page.count("&lt;script&gt;alert") >= 6
 
 
 def test_a_notebook_that_cannot_be_read_is_named(tmp_path):

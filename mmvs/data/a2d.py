@@ -14,13 +14,14 @@ of published results; each of its rules stands where it is applied.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from mmvs.data import video
-from mmvs.data.a2d_files import DataError, columns, integer, plain, read_h5, read_index, table, text
+from mmvs.data.a2d_files import read_index, read_masks
+from mmvs.data.annotated_videos import AnnotatedVideos
+from mmvs.data.csv_files import DataError, columns, integer, normalise, plain, table, text
 from mmvs.schema import Sample
 
 Row = tuple[int, str, int, str]  # line number, video id, instance id, normalised sentence
@@ -29,12 +30,7 @@ SUBSETS = {"train": 0, "test": 1}  # the last column of videoset.csv
 MISTAKEN_INSTANCE = "1 (copy)"  # of one row (video T6bNPuKV-wY), which every published result drops
 
 
-def normalise(sentence: str) -> str:
-    """Lower case, white space collapsed: done to every sentence before it is split into words."""
-    return " ".join(sentence.lower().split())
-
-
-class A2DSentences(Sequence[Sample]):
+class A2DSentences(AnnotatedVideos):
     """The samples of one split: a sentence, and one annotated frame that shows the instance it speaks of.
 
     root    folder of the tree above
@@ -53,81 +49,30 @@ class A2DSentences(Sequence[Sample]):
         clips = [self.root / "Release" / name for name in ("clips320H", "CLIPS320")]
         self._clips = next((folder for folder in clips if folder.is_dir()), clips[0])
         self._annotations = self.root / "text_annotations" / "a2d_annotation_with_instances"
-        self._facts: dict[str, tuple[int, tuple[int, int]]] = {}  # video id: frames, (H, W)
         rows = self._rows(self._split_videos())
         spoken_of = {video_id for _, video_id, _, _ in rows}
         index = read_index(self._annotations, spoken_of, self.root / ".mmvs_index.json")
-        self._samples = list(self._samples_of(rows, index))
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, i: int) -> Sample:
-        return self._samples[i]
-
-    @property
-    def videos(self) -> list[str]:
-        """Ids of the videos that have samples, in the order of the samples."""
-        return list(dict.fromkeys(sample.video_id for sample in self._samples))
+        super().__init__(list(self._samples_of(rows, index)))
 
     def video_path(self, video_id: str) -> Path:
         """Where the clip lies, or should lie."""
         return self._clips / f"{plain(video_id, self._clips)}.mp4"
 
-    def frame_count(self, video_id: str) -> int:
-        """Frames that can be decoded.
-
-        Not the number in videoset.csv: that one counts what the annotators saw, and an encoder may have left
-        fewer; a window must never ask for a frame that is not there.
-        """
-        return self._video(video_id)[0]
-
-    def size(self, video_id: str) -> tuple[int, int]:
-        """(H, W) of the video, in pixels."""
-        return self._video(video_id)[1]
-
-    def mask(self, i: int) -> np.ndarray:
-        """(H, W) bool: the pixels of sample i's instance in its frame."""
-        sample, masks = self[i], self.masks_in_frame(i)
-        if sample.instance_id not in masks:
-            path = self._annotation(sample)
-            raise DataError(f"{path}: instance {sample.instance_id} was here and is gone: load the data anew")
-        return masks[sample.instance_id]
-
     def masks_in_frame(self, i: int) -> dict[int, np.ndarray]:
         """Instance id to (H, W) bool, for all instances annotated in sample i's frame."""
-        path, size = self._annotation(self[i]), self.size(self[i].video_id)
-        ids, masks = read_h5(path, "instance", "reMask")
-        if masks.ndim == 2 and len(ids) == 1:  # MATLAB drops the leading axis of a single mask
-            masks = masks[None]
-        if masks.ndim != 3 or len(masks) != len(ids):
-            raise DataError(f"{path}: {len(ids)} instances, but reMask is {masks.shape}: replace the file")
-        masks = masks.transpose(0, 2, 1) != 0  # stored (N, W, H), as MATLAB counts
-        if masks.shape[1:] != size:
-            raise DataError(
-                f"{path}: masks are {masks.shape[1:]} (H, W), but {self.video_path(self[i].video_id)} is "
-                f"{size}: annotations and clips must be of the same release"
-            )
-        # Of an id that is there twice the first counts, as in published code.
-        return {int(ids[k]): masks[k] for k in np.unique(ids, return_index=True)[1]}
+        path, size = self.annotation_path(i), self.size(self[i].video_id)
+        masks = read_masks(path)
+        for mask in masks.values():
+            if mask.shape != size:
+                raise DataError(
+                    f"{path}: masks are {mask.shape} (H, W), but {self.video_path(self[i].video_id)} is "
+                    f"{size}: annotations and clips must be of the same release"
+                )
+        return masks
 
-    def window(self, i: int, size: int, stride: int = 1) -> tuple[list[int], np.ndarray]:
-        """The frames around sample i's own, which stands at position size // 2 (see `video.window`).
-
-        Returns their 0-based indices, clamped to the video, and (size, H, W, 3) uint8 RGB.
-        """
-        sample = self[i]
-        indices = video.window(sample.frame, size, stride, self.frame_count(sample.video_id))
-        return indices, video.read_frames(self.video_path(sample.video_id), indices)
-
-    def _video(self, video_id: str) -> tuple[int, tuple[int, int]]:
-        if video_id not in self._facts:
-            path = self.video_path(video_id)
-            self._facts[video_id] = video.frame_count(path), video.frame_size(path)
-        return self._facts[video_id]
-
-    def _annotation(self, sample: Sample) -> Path:
-        return self._annotations / sample.video_id / f"{sample.frame + 1:05d}.h5"
+    def annotation_path(self, i: int) -> Path:
+        """Where the masks of sample i's frame lie."""
+        return self._annotations / self[i].video_id / f"{self[i].frame + 1:05d}.h5"
 
     def _split_videos(self) -> set[str]:
         """Videos of the wanted subset, less those listed as having no sentences."""

@@ -1,12 +1,10 @@
-"""Reading A2D-Sentences' files: CSV tables, HDF5 annotations and the index over thousands of them.
+"""Reading A2D-Sentences' HDF5 annotations, and the index over thousands of them.
 
 Every complaint names the file, the line where there is one, and what to do.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Iterator
@@ -17,11 +15,9 @@ import h5py
 import numpy as np
 from tqdm.auto import tqdm
 
+from mmvs.data.csv_files import DataError, integer
+
 WORTH_KEEPING = 500  # newly read HDF5 files from which on the index is kept on disk
-
-
-class DataError(ValueError):
-    """A file of the data set that is missing or wrong; the text names it and says what to do."""
 
 
 def read_index(folder: Path, videos: set[str], kept: Path) -> dict[str, dict[int, list[int]]]:
@@ -77,6 +73,18 @@ def read_h5(path: Path, *names: str) -> list[np.ndarray]:
     return [v.reshape(-1) if name == "instance" else v for name, v in zip(names, values, strict=True)]
 
 
+def read_masks(path: Path) -> dict[int, np.ndarray]:
+    """Instance id to (H, W) bool, for all instances of one annotated frame."""
+    ids, masks = read_h5(path, "instance", "reMask")
+    if masks.ndim == 2 and len(ids) == 1:  # MATLAB drops the leading axis of a single mask
+        masks = masks[None]
+    if masks.ndim != 3 or len(masks) != len(ids):
+        raise DataError(f"{path}: {len(ids)} instances, but reMask is {masks.shape}: replace the file")
+    masks = masks.transpose(0, 2, 1) != 0  # stored (N, W, H), as MATLAB counts
+    # Of an id that is there twice the first counts, as in published code.
+    return {int(ids[k]): masks[k] for k in np.unique(ids, return_index=True)[1]}
+
+
 def _keep(path: Path, text: str) -> None:
     """Write a file whole, or not at all where that is not allowed: the index is only a convenience."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -86,52 +94,3 @@ def _keep(path: Path, text: str) -> None:
     except OSError:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-
-
-def text(path: Path) -> str:
-    """A text file, UTF-8 with or without byte order mark."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file: it belongs to the data set, put it there") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error}): convert the file") from None
-
-
-def table(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells) of every row of a CSV file that is not blank."""
-    reader = csv.reader(io.StringIO(text(path), newline=""), strict=True)
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                yield reader.line_num, [cell.strip() for cell in row]
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not CSV ({error}): mend the quotes") from None
-
-
-def columns(path: Path, *names: str) -> Iterator[tuple[int, list[str]]]:
-    """(line number, the named columns) of every row of a CSV file with a header."""
-    rows = table(path)
-    _, header = next(rows, (1, []))
-    missing = [name for name in names if name not in header]
-    if missing:
-        raise DataError(f"{path}: no column {', '.join(missing)}: the first line should be {','.join(names)}")
-    for line, row in rows:
-        if len(row) != len(header):
-            raise DataError(f"{path}, line {line}: {len(row)} columns, not {len(header)}: quote the commas")
-        yield line, [row[header.index(name)] for name in names]
-
-
-def integer(number: str, where: object) -> int:
-    """A whole number found at `where`."""
-    try:
-        return int(number)
-    except ValueError:
-        raise DataError(f"{where}: expected a whole number, got '{number}'") from None
-
-
-def plain(video_id: str, where: object) -> str:
-    """A video id becomes a file name: refuse those that would lead out of the data set's folders."""
-    if video_id in ("", ".", "..") or any(c in video_id for c in "/\\\0"):
-        raise DataError(f"{where}: '{video_id}' is not a video id: it must be a plain name without slashes")
-    return video_id

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mmvs.config import Data
 from mmvs.data import geometry
-from mmvs.data.a2d import A2DSentences
+from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.video import window
 from mmvs.data.words import encode, mirrored
 from mmvs.flow_store import FlowStore
@@ -24,7 +24,7 @@ class Clips(Dataset):
     """Clips of a data set: one item an annotated frame, with all sentences asked of it."""
 
     def __init__(
-        self, samples: A2DSentences, flow: FlowStore, data: Data, training: bool = False, seed: int = 0,
+        self, samples: AnnotatedVideos, flow: FlowStore, data: Data, training: bool = False, seed: int = 0,
         only: Sequence[int] | None = None,
     ):  # fmt: skip
         """samples and flow of the same videos; training: augment, and draw at most `sentences_per_clip`;

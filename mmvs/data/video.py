@@ -165,8 +165,17 @@ def _decode_groups(
         container.seek(key, stream=stream)
         # Entering an open group of pictures can look like damage; the caller then decodes from the start.
         with suppress(InvalidDataError):
-            frames |= _pick(((frame.pts, frame) for frame in container.decode(stream)), times)
+            frames |= _pick(((frame.pts, frame) for frame in _wanted_first(container, stream, times)), times)
     return frames
+
+
+def _wanted_first(
+    container: av.container.InputContainer, stream: av.VideoStream, times: dict[int, int]
+) -> Iterator[av.VideoFrame]:
+    """Frames from here on, less those that are neither wanted nor leaned on by others."""
+    for packet in container.demux(stream):
+        stream.codec_context.skip_frame = "DEFAULT" if packet.pts in times else "NONREF"
+        yield from packet.decode()
 
 
 def _decoded(path: str | Path) -> Iterator[av.VideoFrame]:
