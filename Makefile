@@ -39,8 +39,14 @@ test: .venv/.installed ## lint, unit tests and the notebooks at smoke scale
 	@$(BIN) ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 tests notebooks
 
-lab: .venv/.installed ## JupyterLab on the notebooks
-	$(BIN) jupyterlab
+lab: .venv/.installed build/lab ## JupyterLab on the notebooks
+	PYTHONPATH="$(CURDIR)/build/lab" JUPYTER_PATH="$(CURDIR)/build/lab/share/jupyter" $(BIN) jupyterlab
+
+# Beside the environment, not in it: where tqdm finds widgets, notebooks under papermill draw no bar as text.
+build/lab: .venv/.installed
+	$(BIN) pip install --disable-pip-version-check --quiet --no-deps --upgrade --target $@ \
+	  "ipywidgets>=8.1,<9" widgetsnbextension jupyterlab-widgets
+	@touch $@
 
 lint: .venv/.installed ## mend style and layout where that can be done by machine
 	$(BIN) ruff check --fix .

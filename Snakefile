@@ -15,11 +15,13 @@ FULL = list(LADDER)[-1]
 SEEDS = range(3)
 CELLS = [f"{rung}/{seed}" for rung in LADDER for seed in SEEDS if (rung, seed) != (FULL, 0)]  # that one is MAIN
 PAGES = [
+    f"{MAIN}/00_quickstart",
     f"{MAIN}/01_explore_data",
     f"{MAIN}/02_compute_flow",
     f"{MAIN}/03_train",
     f"{MAIN}/04_ablations",
     f"{MAIN}/05_qualitative",
+    f"{MAIN}/06_your_video",
     f"{WITHOUT_FLOW}/03_train",
 ]
 INDEX = ["reports/index.html", "reports/README.md"]
@@ -142,6 +144,34 @@ rule qualitative:
         "reports/{run}/05_qualitative.html",
     message:
         "{wildcards.run}: best, median and worst cases"
+    shell:
+        RENDER
+
+
+rule quickstart:
+    input:
+        "build/{run}/03_train.done",
+        notebook="notebooks/00_quickstart.ipynb",
+        params="params/{run}.yaml",
+    output:
+        touch("build/{run}/00_quickstart.done"),
+        "reports/{run}/00_quickstart.html",
+    message:
+        "{wildcards.run}: a clip, a sentence, a mask"
+    shell:
+        RENDER
+
+
+rule your_video:
+    input:
+        "build/{run}/03_train.done",
+        notebook="notebooks/06_your_video.ipynb",
+        params="params/{run}.yaml",
+    output:
+        touch("build/{run}/06_your_video.done"),
+        "reports/{run}/06_your_video.html",
+    message:
+        "{wildcards.run}: masks in any video"
     shell:
         RENDER
 

@@ -6,5 +6,5 @@
 
 `data` reads A2D-Sentences' layout (`data.moving_shapes` writes it), `flow` estimates and stores
 optical flow, `model` is the network, `losses` and `metrics` judge it, `training` and
-`evaluation` run it, `report` draws from what they left on disk.
+`evaluation` run it, `segmenter` asks it of any video, `report` draws from what they left on disk.
 """

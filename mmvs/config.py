@@ -111,7 +111,10 @@ class Backbone(Part):
 
 
 class Language(Part):
-    """BERT: a local folder or hub name, or a small one trained from scratch."""
+    """BERT: a local folder or hub name, or a small one trained from scratch.
+
+    The path of a BERT's config.json gives its architecture with random weights, without a download.
+    """
 
     name: str = "bert-base-uncased"  # or "small": WordPiece vocabulary from the training sentences
     width: int = 64  # of "small", as the next three
@@ -249,6 +252,7 @@ def load(path: str | Path) -> Experiment:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected 'key: value' lines, found {type(values).__name__}")
     values.pop("ladder", None)  # of 04_ablations: which rungs and seeds, no part of one experiment
+    values.pop("ask", None)  # of 06_your_video: video and sentences
     try:
         return experiment(**values)
     except ConfigError as error:

@@ -53,6 +53,18 @@ def overview(samples: pd.DataFrame) -> Figure:
     return figure
 
 
+def confidence(table: pd.DataFrame) -> Figure:
+    """How sure a network is of every sentence's mask, over time: a `confidence.csv` of mmvs.segment."""
+    figure, axes = plt.subplots(2, 1, figsize=(9, 4.2), sharex=True, layout="constrained")
+    for axis, column, label in zip(axes, ("confidence", "area"), ("confidence", "area, %"), strict=True):
+        of_mask = table.assign(area=100 * table["area"])
+        sns.lineplot(of_mask, x="time", y=column, hue="sentence", ax=axis, legend=axis is axes[0])
+        axis.set(xlabel="seconds", ylabel=label, ylim=(0, 1.02) if column == "confidence" else (0, None))
+    sns.move_legend(axes[0], "lower left", bbox_to_anchor=(0, 1), ncols=1, title=None, frameon=False)
+    plt.close(figure)
+    return figure
+
+
 def flow_errors(quality: pd.DataFrame) -> Figure:
     """End-point errors (columns inside, outside; one row a clip) as distributions, in pixels."""
     figure, axis = plt.subplots(figsize=(7, 2.6))

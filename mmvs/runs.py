@@ -69,7 +69,6 @@ class Run:
     scores: dict[str, Any] = field(default_factory=dict)  # of metrics.json
     provenance: dict[str, Any] = field(default_factory=dict)
     problem: str = ""  # why the scores cannot be read
-    trains: bool = True  # False: its notebooks look at data only
     links: dict[str, str] = field(default_factory=dict)  # text -> relative link
     thumbnails: list[str] = field(default_factory=list)
 
@@ -80,9 +79,14 @@ class Run:
     @property
     def state(self) -> str:
         """What is shown in place of scores."""
-        return self.problem or (
-            "unfinished: no metrics.json yet" if self.trains else "data only: nothing trained"
-        )
+        if self.problem:
+            return self.problem
+        pages = {name.removesuffix(".ipynb") for name in self.links if name[:2].isdigit()}
+        if pages and pages <= {"01_explore_data", "02_compute_flow"}:
+            return "data only: nothing trained"
+        if pages == {"06_your_video"}:
+            return "a video, without a truth to score it"
+        return "unfinished: no metrics.json yet"
 
     @property
     def seed(self) -> str:
@@ -134,7 +138,7 @@ def runs(reports: Path) -> list[Run]:
         result_file, notebooks = folder / "metrics.json", sorted(folder.glob("*.ipynb"))
         if not (result_file.exists() or notebooks):
             continue
-        run = Run(folder.name, trains=any(not n.stem.startswith(("01_", "02_")) for n in notebooks))
+        run = Run(folder.name)
         try:
             result = read_result(result_file) if result_file.exists() else {}
             run.scores, run.provenance = result.get("scores", {}), result.get("provenance", {})

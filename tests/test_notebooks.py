@@ -61,7 +61,8 @@ def test_there_are_notebooks_and_params():
 @every_notebook
 def test_parameters_are_literals_that_make_an_experiment(path):
     values = parameters(path)
-    values.pop("ladder", None)  # of 04_ablations: no part of one experiment
+    for other in ("ladder", "ask"):  # of 04_ablations and 06_your_video: no part of one experiment
+        values.pop(other, None)
     assert config.experiment(**values).run == "smoke", "the defaults are a smoke test"
 
 
@@ -142,7 +143,8 @@ def test_params_fit_every_notebook(path):
         assert set(given) <= set(declared), f"{notebook.name} would ignore {set(given) - set(declared)}"
         for name, value in given.items():
             assert type(value) is type(declared[name]), f"{name}: {notebook.name} declares another type"
-            assert name != "ladder" or set(value) <= set(declared[name]), f"unknown in ladder: {value}"
+            known = name not in ("ladder", "ask") or set(value) <= set(declared[name])
+            assert known, f"unknown in {name}: {value}"
 
 
 @every_params

@@ -505,7 +505,10 @@ def test_both_lists_hold_every_run(reports):
 
 
 def test_unfinished_and_corrupt_runs_are_said_to_be(reports):
+    (reports / "asked").mkdir()
+    nbformat.write(new_notebook(), reports / "asked" / "06_your_video.ipynb")
     html, readme = pages(reports)
+    assert re.search(r"^\| asked \| a video, without a truth", readme, re.MULTILINE)
     assert re.search(r'href="#going".*\n.*\nunfinished: no metrics.json yet', html)
     assert re.search(r"^\| going \| unfinished: no metrics.json yet \|", readme, re.MULTILINE)
     assert html.count("broken/metrics.json is not JSON") == 2, "in the table and beside its heading"

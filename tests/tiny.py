@@ -1,10 +1,14 @@
 """A tiny model and random batches, shared by the tests of the model and its training."""
 
+from pathlib import Path
+
 import torch
 
-from mmvs.config import Model
+from mmvs.config import Model, experiment
+from mmvs.data.words import tokenizer
 from mmvs.model.network import Network
 from mmvs.schema import Batch
+from mmvs.training import Trained
 
 NARROW = {"name": "narrow", "weights": None, "widths": [4, 6, 8, 8]}
 VOCABULARY = 40
@@ -49,3 +53,30 @@ def batch(clips=2, frames=3, height=32, width=48, words=7, per_clip=2, seed=0) -
         samples=list(range(n)),
         original_sizes=[(height, width)] * clips,
     )
+
+
+def run(folder: Path, max_words: int = 12, **data) -> Trained:
+    """A tiny network of random weights with a vocabulary, as if it had been trained."""
+    told = {"size": 32, "stride": 1, "workers": 0, **data}
+    language = {"name": "small", "width": 16, "layers": 1, "heads": 2, "max_words": max_words}
+    it = experiment(run="tiny", reports=str(folder), data=told, model=model(language=language).model_dump())
+    words = tokenizer(
+        it.model.language, folder / "vocabulary", ["the red circle that goes up", "a big square"]
+    )
+    torch.manual_seed(0)
+    made = Network(it.model, len(words)).eval()
+    made.levels[0].head.draw[0].weight.data *= 20  # masks that are neither empty nor full
+    return Trained(it, made, words, 0, 0.0)
+
+
+def checkpoint(trained: Trained, folder: Path) -> Path:
+    """The same as a checkpoint of training, its vocabulary beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trained.tokenizer.save_pretrained(folder / "vocabulary")
+    kept = {
+        "state_dict": {f"network.{name}": tensor for name, tensor in trained.network.state_dict().items()},
+        "global_step": 0,
+        "mmvs": {"experiment": trained.experiment.model_dump_json()},
+    }
+    torch.save(kept, folder / "best.ckpt")
+    return folder / "best.ckpt"

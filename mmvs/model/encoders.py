@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.resnet import BasicBlock, conv1x1
 from torchvision.utils import flow_to_image
-from transformers import AutoModel, BertConfig, BertModel
+from transformers import AutoConfig, AutoModel, BertConfig, BertModel
 
 from mmvs.config import Backbone, Language, resolve
 from mmvs.schema import Features
@@ -90,7 +91,11 @@ class LanguageEncoder(nn.Module):
     def __init__(self, language: Language, vocabulary: int, width: int):
         super().__init__()
         self.pretrained = language.name != "small"
-        if self.pretrained:
+        if language.name.endswith(".json"):
+            self.pretrained = False
+            architecture = AutoConfig.for_model(**json.loads(resolve(language.name).read_text()))
+            self.bert = AutoModel.from_config(architecture, add_pooling_layer=False)
+        elif self.pretrained:
             self.bert = AutoModel.from_pretrained(_local_or_hub(language.name), add_pooling_layer=False)
         else:
             self.bert = BertModel(

@@ -125,6 +125,10 @@ class Network(nn.Module):
             attention=coarse.attention[:, target],
         )
 
+    def segment(self, seen: Observed, said: Sentences, clip_of_sentence: Tensor, target: int) -> Tensor:
+        """`decide`, for whoever wants the mask logits (N, 1, H, W) alone."""
+        return self.decide(seen, said, clip_of_sentence, target).logits[:, None]
+
 
 def _necks(widths: list[int], wanted: list[int]) -> nn.ModuleList:
     """1 x 1 projections of pyramid levels to the model's widths; run once a clip, whatever the sentences."""

@@ -1,0 +1,207 @@
+"""A video through a network, plainly and with shared work: `python -m benchmarks.inference`.
+
+Both ways get the same weights (random: they do not matter), video, flow and sentences.
+
+    plain   every frame's window through the whole network for every sentence: how published code evaluates
+    ours    mmvs.streaming, of a network that mmvs.model.inference made ready
+
+The plain way is timed on a sample of the frames: on a CPU all of them would take long. Each part is timed
+alone too, for the floor: every frame observed once, every sentence read once and decided once a frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import BertConfig
+
+from mmvs.config import Experiment, Model
+from mmvs.data.video import window
+from mmvs.data.video_source import open_video
+from mmvs.intake import intake
+from mmvs.model.inference import ready_for_inference
+from mmvs.model.network import Network
+from mmvs.schema import Batch
+from mmvs.streaming import Picture, Streaming
+
+WORDS = 15  # of a sentence, [CLS] and [SEP] included
+HEIGHT, WIDTH = 240, 320  # of the video
+
+
+def full_size() -> nn.Module:
+    """The network of config.Model's defaults: two ResNet-50, BERT-base, 256 wide; random weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        BertConfig().save_pretrained(folder)
+        random = {"weights": None}
+        language = {"name": str(Path(folder) / "config.json")}
+        model = Model(appearance_backbone=random, motion_backbone=random, language=language)
+        return Network(model, BertConfig().vocab_size)
+
+
+def published() -> nn.Module:
+    """The network of the authors' code: ResNet-101, ResNet-34, BERT-base."""
+    from mmvs.model.published import PublishedNetwork
+
+    return PublishedNetwork()
+
+
+def video(frames: int) -> np.ndarray:
+    """A texture that drifts, (F, H, W, 3) uint8."""
+    coarse = np.random.default_rng(0).integers(0, 255, (HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
+    texture = coarse.repeat(8, axis=0).repeat(8, axis=1)
+    return np.stack([np.roll(texture, (t, 2 * t), axis=(0, 1)) for t in range(frames)])
+
+
+def batch_of(pictures: list[Picture], target: int, size: int, words: Tensor, mask: Tensor) -> Batch:
+    """One frame's window and one sentence, as evaluation has them."""
+    indices = window(target, size, 1, len(pictures))
+    frames, flow = (torch.stack(part)[None] for part in zip(*(pictures[i] for i in indices), strict=True))
+    empty, clip = torch.empty(0), torch.zeros(len(words), dtype=torch.long, device=words.device)
+    return Batch(
+        frames.to(words.device), flow.to(words.device), empty, empty, words, mask, clip, size // 2, [], []
+    )
+
+
+def seconds(action: Callable[[], object], repeats: int = 3) -> float:
+    """The shortest of some calls, after one that warms up."""
+    durations = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        action()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        durations.append(time.perf_counter() - start)
+    return min(durations[1:])
+
+
+def gigaflop(action: Callable[[], object]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        action()
+    return counter.get_total_flops() / 1e9
+
+
+class Compared:
+    """One network and its video."""
+
+    def __init__(
+        self, network: nn.Module, pictures: list[Picture], window_size: int, sample: int, batch: int
+    ):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.network, self.pictures, self.size = network.eval().to(device), pictures, window_size
+        self.quick, self.batch = ready_for_inference(self.network), batch
+        self.targets = np.linspace(0, len(pictures) - 1, min(sample, len(pictures))).astype(int).tolist()
+        generator = torch.Generator().manual_seed(0)
+        self.words = torch.randint(1000, 20_000, (4, WORDS), generator=generator).to(device)
+        self.mask = torch.ones_like(self.words, dtype=torch.bool)
+
+    def plain(self, sentences: int) -> tuple[float, dict[int, Tensor]]:
+        """Seconds a frame, and the sampled frames' probabilities (N, H, W)."""
+        some = [self.words[n : n + 1] for n in range(sentences)], self.mask[:1]
+        answers, start = {}, None
+        with torch.inference_mode():
+            for target in [self.targets[0], *self.targets]:  # the first warms up
+                made = [
+                    self.network(batch_of(self.pictures, target, self.size, words, some[1]))
+                    .probability()
+                    .cpu()
+                    for words in some[0]
+                ]
+                start = start or time.perf_counter()
+                answers[target] = torch.cat(made)
+        return (time.perf_counter() - start) / len(self.targets), answers
+
+    def ours(self, sentences: int, precision: torch.dtype) -> tuple[float, list[Tensor]]:
+        """Seconds a frame of the whole video, sentences read included, and all probabilities."""
+        start = time.perf_counter()
+        with torch.inference_mode():
+            said = self.quick.read(self.words[:sentences], self.mask[:sentences])
+        streaming = Streaming(self.quick, said, self.size, 1, self.batch, precision)
+        answers = list(streaming(self.pictures))
+        return (time.perf_counter() - start) / len(self.pictures), answers
+
+    def parts(self, precision: torch.dtype) -> pd.DataFrame:
+        """Seconds and GFLOP of each part alone, and how often the plain way and ours go through it."""
+        streaming = Streaming(self.quick, None, self.size, 1, 1, precision)
+        one = self.pictures[:1]
+        with torch.inference_mode():
+            streaming.said = self.quick.read(self.words[:1], self.mask[:1])
+            actions = {
+                "observe a frame": lambda: streaming._observe(one, 0),
+                "read a sentence": lambda: self.quick.read(self.words[:1], self.mask[:1]),
+                "decide a frame for a sentence": lambda: streaming._decide(range(1), 1),
+            }
+            rows = {name: [seconds(action), gigaflop(action)] for name, action in actions.items()}
+        table = pd.DataFrame(rows, index=["seconds", "GFLOP"]).T
+        table["TFLOP/s"] = table["GFLOP"] / table["seconds"] / 1e3
+        return table
+
+
+def compare(name: str, network: nn.Module, given: argparse.Namespace, pictures: list[Picture]) -> None:
+    """Print the tables of one network."""
+    them = Compared(network, pictures, 3, given.sample, given.batch)
+    precisions = [torch.float32, *(getattr(torch, name) for name in given.precision)]
+    weights = sum(p.numel() for p in network.parameters()) / 1e6
+    print(f"\n{name}: {weights:.0f} M weights, {len(pictures)} frames, {len(them.targets)} of them plainly")
+    parts = {precision: them.parts(precision) for precision in precisions}
+    rows = []
+    for sentences in given.sentences:
+        once, expected = them.plain(sentences)
+        rows.append({"sentences": sentences, "way": "plain", "s/frame": once})
+        for precision, part in parts.items():
+            taken, answers = them.ours(sentences, precision)
+            observe, read, decide = part["seconds"]
+            floor = observe + sentences * (read / len(pictures) + decide)
+            apart = [(answers[t] - expected[t]).abs().max().item() for t in them.targets]
+            rows.append(
+                {
+                    "sentences": sentences,
+                    "way": f"ours, {str(precision).removeprefix('torch.')}",
+                    "s/frame": taken,
+                    "times faster": once / taken,
+                    "floor": floor,
+                    "of it": taken / floor,
+                    "largest difference": max(apart),
+                }
+            )
+    print(
+        pd.DataFrame(rows).set_index(["sentences", "way"]).to_string(float_format="{:.3g}".format, na_rep="")
+    )
+    for precision, part in parts.items():
+        print(f"\neach part alone, {precision}\n{part.to_string(float_format='{:.3g}'.format)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--network", nargs="+", default=["full_size", "published"], choices=NETWORKS)
+    parser.add_argument("--frames", type=int, default=100)
+    parser.add_argument("--sample", type=int, default=4, help="frames that the plain way is timed on")
+    parser.add_argument("--sentences", type=int, nargs="+", default=[1, 4], choices=range(1, 5))
+    parser.add_argument("--size", type=int, default=320, help="of the canvas, pixels")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--precision", nargs="*", default=["bfloat16"], choices=["bfloat16", "float16"])
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    torch.manual_seed(0)
+    source, settings = open_video(video(given.frames)), Experiment(data={"size": given.size})
+    start = time.perf_counter()
+    pictures = [shown.picture for shown in intake(source, settings)]
+    each = (time.perf_counter() - start) / len(pictures)
+    print(f"{given.threads} threads; flow and canvas, in the background: {each:.3f} s/frame")
+    for name in given.network:
+        compare(name, NETWORKS[name](), given, pictures)
+
+
+NETWORKS = {"full_size": full_size, "published": published}
+
+if __name__ == "__main__":
+    main()

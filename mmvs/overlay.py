@@ -1,0 +1,112 @@
+"""Masks painted over their video, one colour a sentence, with a legend above the picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torchvision.utils import draw_segmentation_masks
+
+# Told apart by the colour-blind too (after Okabe & Ito 2008); more sentences than colours begin anew.
+COLOURS = [(230, 85, 13), (0, 158, 255), (240, 228, 66), (0, 190, 130), (204, 121, 220), (86, 60, 200)]
+ALPHA = 0.5
+LARGEST, SMALLEST = 1920, 320  # pixels: an 8k overlay is shrunk, one of 64 x 64 enlarged, the legend readable
+CLOCK = Fraction(1, 90_000)  # seconds a tick: of MPEG, fine enough for any frame rate
+
+
+class Overlay:
+    """How the frames of one video are drawn: every picture has the same even size."""
+
+    def __init__(self, size: tuple[int, int], sentences: Sequence[str]):
+        """size: (H, W) of the video."""
+        longest, width = max(size), size[1]
+        if longest > LARGEST:
+            scale = LARGEST / longest
+        else:
+            scale = max(1, min(-(-SMALLEST // width), LARGEST // longest))
+        self.size = max(1, round(size[0] * scale)), max(1, round(width * scale))
+        self.colours = [COLOURS[n % len(COLOURS)] for n in range(len(sentences))]
+        self.legend = _legend(sentences, self.colours, _even(max(self.size[1], SMALLEST)))
+
+    def __call__(self, frame: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        """A frame (H, W, 3) uint8 and its masks (N, H, W) bool → a picture (H', W', 3) uint8."""
+        height, width = self.size
+        how = cv2.INTER_AREA if height < len(frame) else cv2.INTER_NEAREST
+        picture = cv2.resize(frame, (width, height), interpolation=how)
+        for mask, colour in zip(masks, self.colours, strict=True):  # one by one: overlaps mix their colours
+            flat = cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+            painted = draw_segmentation_masks(
+                torch.from_numpy(picture).permute(2, 0, 1), torch.from_numpy(flat).bool(), ALPHA, colour
+            )
+            picture = np.ascontiguousarray(painted.permute(1, 2, 0).numpy())
+            edges, _ = cv2.findContours(flat, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(picture, edges, -1, colour, max(1, width // 600))
+        top, whole = self.legend.shape[:2]  # above: a player's controls cover what is at the bottom
+        canvas = np.zeros((top + _even(height), whole, 3), np.uint8)
+        canvas[:top] = self.legend
+        left = (whole - width) // 2
+        canvas[top : top + height, left : left + width] = picture
+        return canvas
+
+
+def write_overlay(path: Path, pictures: Iterable[tuple[float, np.ndarray]]) -> None:
+    """H.264 of (seconds, picture (H, W, 3) uint8), H and W even; the file appears whole or not at all.
+
+    Every picture keeps its own time: a video of varying frame rate gives one.
+    """
+    for left in path.parent.glob(f".{path.name}.*.part"):  # by a job that was killed
+        left.unlink()
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        options = {"movflags": "faststart"}  # plays while it is being loaded
+        with av.open(str(partial), "w", format="mp4", container_options=options) as container:
+            stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
+            stream.pix_fmt, stream.codec_context.time_base = "yuv420p", CLOCK
+            for seconds, picture in pictures:
+                if not stream.codec_context.is_open:
+                    stream.height, stream.width = picture.shape[:2]
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                frame.pts, frame.time_base = round(seconds / CLOCK), CLOCK
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _legend(sentences: Sequence[str], colours: Sequence[tuple[int, int, int]], width: int) -> np.ndarray:
+    """(H, width, 3) uint8, H even: a square of its colour before every sentence, long ones wrapped."""
+    size = max(12, width // 50)
+    font, line, margin = ImageFont.load_default(size), round(1.5 * size), size // 2
+    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    rows: list[tuple[tuple[int, int, int] | None, str]] = []
+    for sentence, colour in zip(sentences, colours, strict=True):
+        text, mark = "", colour
+        for word in sentence.split():
+            longer = f"{text} {word}".strip()
+            if text and pen.textlength(longer, font) > width - 3 * size:
+                rows.append((mark, text))
+                text, mark = word, None
+            else:
+                text = longer
+        rows.append((mark, text))
+    picture = Image.new("RGB", (width, _even(line * len(rows) + 2 * margin)), (24, 24, 24))
+    pen = ImageDraw.Draw(picture)
+    for number, (mark, text) in enumerate(rows):
+        top = margin + number * line
+        if mark:
+            pen.rectangle((margin, top + size // 4, margin + size, top + size // 4 + size), fill=mark)
+        pen.text((margin + round(1.6 * size), top), text, fill="white", font=font)
+    return np.asarray(picture)
+
+
+def _even(pixels: int) -> int:
+    """H.264's 4:2:0 wants even sides."""
+    return pixels + pixels % 2

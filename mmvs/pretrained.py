@@ -1,0 +1,178 @@
+"""A trained network as one object: from a run, a checkpoint, a saved model or the Hugging Face hub, and back.
+
+A saved model is a folder: weights (safetensors), config.json (the experiment), `language` (the tokenizer, and
+BERT's configuration) and a model card. It is loaded without pretrained weights of anything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from mmvs import config
+from mmvs.config import ConfigError, Experiment, resolve
+from mmvs.model.network import Network
+from mmvs.provenance import as_json
+from mmvs.training import load
+
+HUB = ("revision", "cache_dir", "force_download", "local_files_only", "token")  # options of a download
+Model = TypeVar("Model", bound="Pretrained")
+
+CARD = """---
+{{ card_data }}
+---
+# Text-based video segmentation: {{ run }}
+
+A video and an English sentence in; out comes, frame by frame, the mask of what the sentence describes.
+A network of mmvs, a re-implementation of *Modeling Motion with Multi-Modal Features for Text-Based Video
+Segmentation* (Zhao et al., CVPR 2022).
+
+- trained on `{{ data }}`; it has seen nothing else, and scenes or sentences of another kind are beyond it
+- windows of {{ frames }} frames, {{ stride }} apart; canvas of {{ size }} pixels; flow by `{{ flow }}`
+- {{ weights }} weights; every parameter of the experiment is in `config.json` (fingerprint {{ fingerprint }})
+
+```python
+from mmvs.segmenter import Segmenter
+
+segmenter = Segmenter.from_pretrained("this/model")
+for answer in segmenter.segment("video.mp4", ["the red circle that goes up"]):
+    answer.masks  # (1, H, W) bool
+```
+"""
+
+
+class CheckpointError(ValueError):
+    """A file or folder that holds no model of ours; the text names it and says why."""
+
+
+class Pretrained(
+    nn.Module,
+    PyTorchModelHubMixin,
+    model_card_template=CARD,
+    library_name="mmvs",
+    license="mit",
+    pipeline_tag="image-segmentation",
+    tags=["text-based-video-segmentation", "optical-flow"],
+):
+    """A network in eval mode, its tokenizer, and the experiment that made them."""
+
+    def __init__(self, experiment: Experiment, network: Network, tokenizer: PreTrainedTokenizerBase):
+        super().__init__()
+        self.experiment, self.network, self.tokenizer = experiment, network.eval(), tokenizer
+
+    @classmethod
+    def load(cls: type[Model], where: str | Path) -> Model:
+        """From a run's folder, a checkpoint, a saved model's folder, or a hub id: whichever it is."""
+        path = resolve(where)
+        if path.is_file():
+            return cls.from_checkpoint(path)
+        if (path / "config.json").exists():
+            return cls.from_pretrained(path)
+        if str(where).count("/") != 1 or path.parent.is_dir():
+            return cls.from_run(path)
+        try:
+            return cls.from_pretrained(str(where))
+        except OSError as error:  # of the hub: no such model, no network
+            raise CheckpointError(f"{where} is no run's folder, and the hub says: {error}") from None
+
+    @classmethod
+    def from_run(cls: type[Model], folder: str | Path) -> Model:
+        """The best checkpoint of `reports/<run>`."""
+        checkpoint = resolve(folder) / "checkpoints" / "best.ckpt"
+        if not checkpoint.is_file():
+            raise FileNotFoundError(
+                f"no {checkpoint}: train the run first, with `make report` or "
+                f"`python -m mmvs.training params/{Path(folder).name}.yaml`"
+            )
+        return cls.from_checkpoint(checkpoint)
+
+    @classmethod
+    def from_checkpoint(cls: type[Model], checkpoint: str | Path) -> Model:
+        """A checkpoint that training wrote, `vocabulary` beside it; CheckpointError on anything else."""
+        checkpoint = resolve(checkpoint)
+        try:
+            kept = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+            parts = json.loads(kept["mmvs"]["experiment"])
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # torch raises many kinds: no zip, a pickle that runs code, other keys
+            reason = f"{type(error).__name__}: {str(error).partition('. ')[0]}"
+            raise CheckpointError(f"{checkpoint} is no checkpoint of mmvs.training ({reason})") from None
+        try:
+            experiment = config.experiment(**parts)
+        except ConfigError as error:
+            raise CheckpointError(f"{checkpoint} is of another version of mmvs: {error}") from None
+        if experiment.model.language.name == "small" and not (checkpoint.parent / "vocabulary").is_dir():
+            raise CheckpointError(f"{checkpoint}: the folder `vocabulary` that lay beside it is missing")
+        trained = load(checkpoint, experiment)
+        return cls(experiment, trained.network, trained.tokenizer)
+
+    def fingerprint(self) -> str:
+        """12 hex digits of weights and experiment: the same digits give the same masks."""
+        digest = hashlib.blake2b(self.experiment.fingerprint().encode(), digest_size=6)
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def generate_model_card(self, *args: Any, **fields: Any) -> ModelCard:
+        """The README of a saved model."""
+        data = self.experiment.data
+        return super().generate_model_card(
+            *args,
+            run=self.experiment.run,
+            data=data.train_on,
+            frames=data.frames,
+            stride=data.stride,
+            size=data.size,
+            flow=self.experiment.flow.estimator,
+            weights=f"{sum(p.numel() for p in self.parameters()):,}",
+            fingerprint=self.experiment.fingerprint(),
+            **fields,
+        )
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        super()._save_pretrained(save_directory)
+        self.tokenizer.save_pretrained(save_directory / "language")
+        self.network.language.bert.config.save_pretrained(save_directory / "language")
+        (save_directory / "config.json").write_text(as_json(self.experiment.model_dump(mode="json")))
+
+    @classmethod
+    def _from_pretrained(
+        cls: type[Model], *, model_id: str, map_location: str = "cpu", **options: Any
+    ) -> Model:
+        folder = Path(model_id)
+        if not folder.is_dir():
+            folder = Path(snapshot_download(model_id, **{k: v for k, v in options.items() if k in HUB}))
+        try:
+            experiment = config.experiment(**json.loads((folder / "config.json").read_text()))
+            words = AutoTokenizer.from_pretrained(folder / "language")
+            network = Network(_without_weights(experiment, folder).model, len(words))
+            model = cls(experiment, network, words)
+            return cls._load_as_safetensor(
+                model, str(folder / "model.safetensors"), map_location, strict=True
+            )
+        except (ConfigError, OSError, ValueError, TypeError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{model_id} holds no model that save_pretrained wrote, or one of another version: {error}"
+            ) from None
+
+
+def _without_weights(experiment: Experiment, folder: Path) -> Experiment:
+    """The same network, built without a download: its weights are about to be loaded."""
+    model = experiment.model
+    parts: dict[str, Any] = {
+        name: getattr(model, name).model_copy(update={"weights": None})
+        for name in ("appearance_backbone", "motion_backbone")
+    }
+    if model.language.name != "small":
+        architecture = str((folder / "language" / "config.json").resolve())
+        parts["language"] = model.language.model_copy(update={"name": architecture})
+    return experiment.model_copy(update={"model": model.model_copy(update=parts)})
