@@ -124,9 +124,24 @@ class Language(Part):
     max_words: int = Field(64, ge=4)  # tokens, [CLS] and [SEP] included; longer sentences are cut
 
 
-class Model(Part):
-    """The network; the four switches are the paper's ablation."""
+class Quirks(Part):
+    """Slips of the authors' code that their weights were trained with; off: as the paper describes."""
 
+    masked_keys: bool = False  # padding words keep the score 0 (1e-9) in the softmax
+    gate: bool = False  # the gate of appearance reads appearance, not motion
+    dilation: bool = False  # of the motion backbone's last level only the first convolution is dilated
+    border: bool = False  # the wheel's picture is padded with black, not with the white of no motion
+
+
+class Model(Part):
+    """The network; the four switches are the paper's ablation.
+
+    `published` is the network of the authors' public code: it has none of the switches but `alignment`, and
+    one width at all levels; `level_widths` and `mask_scale` are not read.
+    """
+
+    name: Literal["multimodal", "published"] = "multimodal"
+    quirks: Quirks = Quirks()  # of `published`
     motion: bool = True
     transformer: bool = True
     language_guided: bool = True
@@ -151,6 +166,9 @@ class Loss(Part):
     temporal: float = Field(0.1, ge=0)
     form: Literal["cosine", "contrastive"] = "contrastive"  # of the cross-modal term
     temperature: float = Field(0.1, gt=0)  # of the contrastive form
+    limit: float = Field(
+        0.95, gt=0, le=1
+    )  # `published` only: cosines are cut there, tan(x pi/2) has no bound
 
 
 class Training(Part):
@@ -216,6 +234,11 @@ class Experiment(Part):
         for free in ("root", "workers"):
             decisive["flow"].pop(free)
         decisive["training"].pop("threads")
+        # Added after runs were made: at its default, such a parameter changes no fingerprint of theirs.
+        for part, name in (("model", "name"), ("model", "quirks"), ("loss", "limit")):
+            parameters = getattr(self, part)
+            if getattr(parameters, name) == type(parameters).model_fields[name].default:
+                decisive[part].pop(name)
         if not self.model.alignment:
             for unused in ("cross_modal", "temporal", "form", "temperature"):
                 decisive["loss"].pop(unused)

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from mmvs import config
 from mmvs.config import ConfigError, Experiment, resolve
-from mmvs.model.network import Network
+from mmvs.model.build import build_network
 from mmvs.provenance import as_json
 from mmvs.training import load
 
@@ -63,7 +63,7 @@ class Pretrained(
 ):
     """A network in eval mode, its tokenizer, and the experiment that made them."""
 
-    def __init__(self, experiment: Experiment, network: Network, tokenizer: PreTrainedTokenizerBase):
+    def __init__(self, experiment: Experiment, network: nn.Module, tokenizer: PreTrainedTokenizerBase):
         super().__init__()
         self.experiment, self.network, self.tokenizer = experiment, network.eval(), tokenizer
 
@@ -154,7 +154,7 @@ class Pretrained(
         try:
             experiment = config.experiment(**json.loads((folder / "config.json").read_text()))
             words = AutoTokenizer.from_pretrained(folder / "language")
-            network = Network(_without_weights(experiment, folder).model, len(words))
+            network = build_network(_without_weights(experiment, folder).model, len(words))
             model = cls(experiment, network, words)
             return cls._load_as_safetensor(
                 model, str(folder / "model.safetensors"), map_location, strict=True

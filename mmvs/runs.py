@@ -113,7 +113,7 @@ class Run:
         rung = next((rung for rung, values in LADDER.items() if values == switches), "")
         off = ", ".join(f"no {name}" for name, value in switches.items() if value is False)
         told = {
-            "model": rung or off,
+            "model": "published" if model.get("name") == "published" else rung or off,
             "width": model.get("width"),
             "trained on": data.get("train_on"),
             "frames": data.get("frames"),

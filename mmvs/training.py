@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
 from transformers import PreTrainedTokenizerBase
 
@@ -32,8 +32,9 @@ from mmvs.data.catalogue import open_dataset, open_flow
 from mmvs.data.clips import Clips, collate
 from mmvs.data.words import tokenizer
 from mmvs.losses import Objective
+from mmvs.losses_published import PublishedObjective
 from mmvs.metrics import SegmentationMetrics
-from mmvs.model.network import Network
+from mmvs.model.build import build_network
 from mmvs.provenance import as_json, write_whole
 from mmvs.schema import Batch
 
@@ -43,7 +44,7 @@ class Trained:
     """A finished run, ready to be evaluated."""
 
     experiment: Experiment
-    network: Network  # in eval mode
+    network: nn.Module  # in eval mode
     tokenizer: PreTrainedTokenizerBase
     steps: int
     seconds: float
@@ -55,8 +56,8 @@ class NetworkTraining(lightning.LightningModule):
     def __init__(self, experiment: Experiment, vocabulary: int):
         super().__init__()
         self.experiment = experiment
-        self.network = Network(experiment.model, vocabulary)
-        self.objective = Objective(experiment.loss, experiment.model.alignment)
+        self.network = build_network(experiment.model, vocabulary)
+        self.objective = _objective(experiment)
         self.validation = SegmentationMetrics()
         self.seconds = 0.0  # of training, over all resumed parts
         self._since = time.monotonic()
@@ -219,7 +220,7 @@ def load(checkpoint: Path, experiment: Experiment) -> Trained:
         )
     kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
     words = tokenizer(experiment.model.language, checkpoint.parent / "vocabulary", [])
-    network = Network(experiment.model, len(words))
+    network = build_network(experiment.model, len(words))
     prefix = "network."
     weights = {k.removeprefix(prefix): v for k, v in kept["state_dict"].items() if k.startswith(prefix)}
     try:
@@ -237,6 +238,12 @@ def load(checkpoint: Path, experiment: Experiment) -> Trained:
         else {"steps": kept["global_step"], "seconds": 0.0}
     )
     return Trained(experiment, network.to(device).eval(), words, done["steps"], done["seconds"])
+
+
+def _objective(experiment: Experiment) -> nn.Module:
+    if experiment.model.name == "published":
+        return PublishedObjective(experiment.model.alignment, experiment.loss.limit)
+    return Objective(experiment.loss, experiment.model.alignment)
 
 
 def _split(samples, experiment: Experiment) -> tuple[list[int], list[int]]:

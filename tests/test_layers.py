@@ -15,7 +15,7 @@ from mmvs.config import ROOT
 START = ["schema", "config"]
 DATA = ["data.*", "flow", "flow_store"]
 MODEL = ["model.*"]
-JUDGEMENT = ["losses", "metrics"]
+JUDGEMENT = ["losses", "losses_published", "metrics"]
 
 # What a file may import of ours; the first pattern that fits a file's name counts.
 MAY_IMPORT = {
@@ -64,10 +64,15 @@ MAY_IMPORT = {
     "flow_store": [*START, "flow", "data.frames", "data.video"],
     # model: the parts never see each other
     "model.network": [*START, *MODEL],
+    "model.build": [*START, "model.network", "model.published"],
+    "model.published": [*START, *MODEL],
+    "model.published_released": [],
+    "model.published_*": [*START, "model.places", "model.pointwise"],
     "model.attention": START,
     "model.*": [*START, "model.attention"],
     # judgement: never the model, never the data
     "losses": START,
+    "losses_published": ["schema"],
     "metrics": START,
     # a run
     "provenance": START,

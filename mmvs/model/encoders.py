@@ -31,7 +31,7 @@ class ImageEncoder(nn.Module):
         else:
             self.body, self.widths = _torchvision(backbone, channels)
 
-    def forward(self, images: Tensor) -> Features:
+    def encode(self, images: Tensor) -> Features:
         """Encode pictures (F, C, H, W) float, normalised → Features."""
         *levels, top = self.body(images).values()
         return Features(levels, top)
@@ -45,9 +45,13 @@ class AppearanceEncoder(ImageEncoder):
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
+    def images(self, frames: Tensor) -> Tensor:
+        """frames (F, 3, H, W) uint8 RGB → what the ResNet sees of them, (F, 3, H, W) float."""
+        return (frames - self.mean) / self.std
+
     def forward(self, frames: Tensor) -> Features:
         """frames (F, 3, H, W) uint8 RGB → Features."""
-        return super().forward((frames - self.mean) / self.std)
+        return self.encode(self.images(frames))
 
 
 class MotionEncoder(ImageEncoder):
@@ -61,13 +65,17 @@ class MotionEncoder(ImageEncoder):
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
-    def forward(self, flow: Tensor) -> Features:
-        """flow (F, 2, H, W) float, pixels per frame → Features."""
+    def images(self, flow: Tensor) -> Tensor:
+        """flow (F, 2, H, W) float, pixels per frame → what the ResNet sees of it, (F, 2 or 3, H, W) float."""
         if not self.wheel:
-            return super().forward(flow / self.flow_scale)
+            return flow / self.flow_scale
         # frame by frame: the wheel's radius is the largest motion of ITS frame
         images = torch.stack([flow_to_image(one) for one in flow])
-        return super().forward((images - self.mean) / self.std)
+        return (images - self.mean) / self.std
+
+    def forward(self, flow: Tensor) -> Features:
+        """flow (F, 2, H, W) float, pixels per frame → Features."""
+        return self.encode(self.images(flow))
 
 
 class NoMotion(nn.Module):
@@ -90,28 +98,8 @@ class LanguageEncoder(nn.Module):
 
     def __init__(self, language: Language, vocabulary: int, width: int):
         super().__init__()
-        self.pretrained = language.name != "small"
-        if language.name.endswith(".json"):
-            self.pretrained = False
-            architecture = AutoConfig.for_model(**json.loads(resolve(language.name).read_text()))
-            self.bert = AutoModel.from_config(architecture, add_pooling_layer=False)
-        elif self.pretrained:
-            self.bert = AutoModel.from_pretrained(_local_or_hub(language.name), add_pooling_layer=False)
-        else:
-            self.bert = BertModel(
-                BertConfig(
-                    vocab_size=vocabulary,
-                    hidden_size=language.width,
-                    num_hidden_layers=language.layers,
-                    num_attention_heads=language.heads,
-                    intermediate_size=2 * language.width,
-                    max_position_embeddings=language.max_words,
-                    hidden_dropout_prob=0.0,  # a hundred words leave little to overfit
-                    attention_probs_dropout_prob=0.0,
-                    initializer_range=language.width**-0.5,
-                ),
-                add_pooling_layer=False,
-            )
+        self.pretrained = language.name != "small" and not language.name.endswith(".json")
+        self.bert = bert(language, vocabulary)
         self.project = nn.Linear(self.bert.config.hidden_size, width)
         # Over the batch, as published: what all sentences share is taken out, what tells them apart is left.
         self.norm_words = nn.BatchNorm1d(width)
@@ -131,6 +119,29 @@ class LanguageEncoder(nn.Module):
         states[mask] = real
         summary = states.sum(1) / mask.sum(1, keepdim=True)
         return states, self.norm_sentence(summary)
+
+
+def bert(language: Language, vocabulary: int) -> nn.Module:
+    """BERT: pretrained, by its name; untrained, by its config.json; or small, of `vocabulary` pieces."""
+    if language.name.endswith(".json"):
+        architecture = AutoConfig.for_model(**json.loads(resolve(language.name).read_text()))
+        return AutoModel.from_config(architecture, add_pooling_layer=False)
+    if language.name != "small":
+        return AutoModel.from_pretrained(_local_or_hub(language.name), add_pooling_layer=False)
+    return BertModel(
+        BertConfig(
+            vocab_size=vocabulary,
+            hidden_size=language.width,
+            num_hidden_layers=language.layers,
+            num_attention_heads=language.heads,
+            intermediate_size=2 * language.width,
+            max_position_embeddings=language.max_words,
+            hidden_dropout_prob=0.0,  # a hundred words leave little to overfit
+            attention_probs_dropout_prob=0.0,
+            initializer_range=language.width**-0.5,
+        ),
+        add_pooling_layer=False,
+    )
 
 
 def _narrow(widths: list[int], channels: int) -> tuple[nn.Module, list[int]]:
