@@ -94,6 +94,7 @@ def evaluate(trained: Trained, progress: bool = True, exchanged: bool = True) ->
         rows += [] if shuffled else table
     names = dict.fromkeys([experiment.data.train_on, *experiment.data.evaluate_on])
     used = {name: open_dataset(name, experiment.data) for name in names}
+    lists = {name: samples.samples_from for name, samples in used.items() if samples.samples_from}
     seconds = {"training": trained.seconds, "evaluation": time.monotonic() - start}
     device = str(next(trained.network.parameters()).device)
     parent = experiment.run.split("/")[0]
@@ -112,9 +113,7 @@ def evaluate(trained: Trained, progress: bool = True, exchanged: bool = True) ->
             seconds,
             command,
             data_fingerprint={name: _data_fingerprint(samples) for name, samples in used.items()},
-            samples_from={
-                name: samples.samples_from for name, samples in used.items() if samples.samples_from
-            },
+            **({"samples_from": lists} if lists else {}),  # scores of J-HMDB depend on it
             flow_fingerprint=estimator(experiment.flow).fingerprint,
         ),
     }

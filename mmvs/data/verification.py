@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -91,5 +92,5 @@ def complete(what: str, wanted: Sequence[str], there: Iterable[str], remedy: str
 
 def without_advice(error: Exception, root: object) -> str:
     """A complaint for the table: its file below the root, and what is wrong, not what to do."""
-    text = str(error).replace(f"{root}/", "")
-    return text.split(": replace")[0].split(": restore")[0]
+    text = str(error).replace(f"{root}/", "").split(": replace")[0].split(": restore")[0]
+    return re.sub(r"(damaged[^(]*) \(.*", r"\1", text)  # a library's own words name the file again

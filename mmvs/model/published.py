@@ -29,8 +29,8 @@ RELEASED = Model(
     motion_backbone=Backbone(name="resnet34", weights=None),
     language=Language(max_words=20),
 )
-# Of each backbone the stem and the two finest levels compute their inner maps again for the gradient: four tenths
-# of what a backbone keeps, for a sixth of its work.
+# Of each backbone the stem and the two finest levels compute their inner maps again for the gradient: four
+# tenths of what a backbone keeps, for a sixth of its work.
 RECOMPUTED = 3
 
 
@@ -219,7 +219,7 @@ class PublishedNetwork(nn.Module):
 
 
 def _encoded(encoder: AppearanceEncoder | MotionEncoder, images: Tensor, again: int) -> Features:
-    """`encode` with channels last: pooling is many times faster so. The first `again` parts are recomputed."""
+    """`encode` with channels last: pooling is many times faster so. The first `again` parts: `recomputed`."""
     levels = [layer for name, layer in encoder.body.items() if name.startswith("layer")]
     stem = [layer for name, layer in encoder.body.items() if not name.startswith("layer")]
     x, found = images.contiguous(memory_format=torch.channels_last), []
