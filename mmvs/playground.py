@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from mmvs.overlay import Overlay, write_overlay
 from mmvs.segmenter import Answer, Segmenter
 
 WIDEST = 480  # pixels: the notebook and its page hold the video each
+LONGEST = 300  # frames, from the first on
+SHORTEST = 2.0  # seconds
 
 
 def play(answers: list[Answer], sentences: list[str]) -> Video:
@@ -56,10 +59,12 @@ def ask(segmenter: Segmenter, video: Any, sentence: str) -> Any:
 
 
 def _played(pictures: Iterable[tuple[float, np.ndarray]]) -> Video:
-    """(seconds, picture (H, W, 3) uint8) as a video that a page holds inside."""
+    """(seconds, picture (H, W, 3) uint8) as a video that a page holds inside; a very short one is slowed down."""
+    shown = [(seconds, _small(picture)) for seconds, picture in islice(pictures, LONGEST)]
+    slower = max(1.0, SHORTEST / max(shown[-1][0], 0.04))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "small.mp4"
-        write_overlay(file, ((seconds, _small(picture)) for seconds, picture in pictures))
+        write_overlay(file, ((seconds * slower, picture) for seconds, picture in shown))
         how = "controls loop autoplay muted playsinline"
         return Video(data=file.read_bytes(), embed=True, mimetype="video/mp4", html_attributes=how)
 
