@@ -149,7 +149,7 @@ class Model(Part):
     width: int = Field(256, ge=8)  # D
     heads: int = Field(8, ge=1)
     layers: int = Field(4, ge=1)  # of each: multi-modal encoder, temporal encoder, decoder
-    level_widths: list[int] = [256, 256, 256]  # of the fusion, fine to coarse
+    level_widths: list[int] = [64, 128, 256]  # of the fusion, fine to coarse
     mask_scale: int = Field(4, ge=1)  # how much finer than its cells the coarse mask is drawn
     dropout: float = Field(0.1, ge=0, lt=1)
     appearance_backbone: Backbone = Backbone()
@@ -239,6 +239,9 @@ class Experiment(Part):
             parameters = getattr(self, part)
             if getattr(parameters, name) == type(parameters).model_fields[name].default:
                 decisive[part].pop(name)
+        if self.model.name == "published":
+            for unread in ("level_widths", "mask_scale"):
+                decisive["model"].pop(unread)
         if not self.model.alignment:
             for unused in ("cross_modal", "temporal", "form", "temperature"):
                 decisive["loss"].pop(unused)

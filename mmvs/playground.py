@@ -59,7 +59,7 @@ def ask(segmenter: Segmenter, video: Any, sentence: str) -> Any:
 
 
 def _played(pictures: Iterable[tuple[float, np.ndarray]]) -> Video:
-    """(seconds, picture (H, W, 3) uint8) as a video that a page holds inside; a very short one is slowed down."""
+    """(seconds, picture (H, W, 3) uint8) as a video inside the page, slowed down where it is very short."""
     shown = [(seconds, _small(picture)) for seconds, picture in islice(pictures, LONGEST)]
     slower = max(1.0, SHORTEST / max(shown[-1][0], 0.04))
     with tempfile.TemporaryDirectory() as folder:

@@ -68,30 +68,27 @@ class Pretrained(
         self.experiment, self.network, self.tokenizer = experiment, network.eval(), tokenizer
 
     @classmethod
-    def load(cls: type[Model], where: str | Path) -> Model:
-        """From a run's folder, a checkpoint, a saved model's folder, or a hub id: whichever it is."""
+    def from_run(cls: type[Model], where: str | Path) -> Model:
+        """The best checkpoint of `reports/<run>`; or a checkpoint, a saved model's folder, or a hub id.
+
+        FileNotFoundError where a run has no checkpoint yet; CheckpointError on what holds no model of ours.
+        """
         path = resolve(where)
         if path.is_file():
             return cls.from_checkpoint(path)
         if (path / "config.json").exists():
             return cls.from_pretrained(path)
+        if (best := path / "checkpoints" / "best.ckpt").is_file():
+            return cls.from_checkpoint(best)
         if str(where).count("/") != 1 or path.parent.is_dir():
-            return cls.from_run(path)
+            raise FileNotFoundError(
+                f"no {best}: train the run first, with `make report` or "
+                f"`python -m mmvs.training params/{path.name}.yaml`"
+            )
         try:
             return cls.from_pretrained(str(where))
         except OSError as error:  # of the hub: no such model, no network
             raise CheckpointError(f"{where} is no run's folder, and the hub says: {error}") from None
-
-    @classmethod
-    def from_run(cls: type[Model], folder: str | Path) -> Model:
-        """The best checkpoint of `reports/<run>`."""
-        checkpoint = resolve(folder) / "checkpoints" / "best.ckpt"
-        if not checkpoint.is_file():
-            raise FileNotFoundError(
-                f"no {checkpoint}: train the run first, with `make report` or "
-                f"`python -m mmvs.training params/{Path(folder).name}.yaml`"
-            )
-        return cls.from_checkpoint(checkpoint)
 
     @classmethod
     def from_checkpoint(cls: type[Model], checkpoint: str | Path) -> Model:

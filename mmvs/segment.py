@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     given = parser.parse_args(arguments)
     try:
-        segmenter = Segmenter.load(given.run)
+        segmenter = Segmenter.from_run(given.run)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # damage is told of below
             damage = segment_to_folder(

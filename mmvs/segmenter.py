@@ -1,6 +1,6 @@
 """Segment any video: a trained network behind one call.
 
-segmenter = Segmenter.load("reports/moving_shapes")  # or a checkpoint, a saved model, a hub id
+segmenter = Segmenter.from_run("reports/moving_shapes")  # or a checkpoint, a saved model, a hub id
 for answer in segmenter.segment("clip.mp4", ["the red circle", "the square that turns left"]):
     answer.masks  # (2, H, W) bool, at the video's own resolution
 """

@@ -4,7 +4,8 @@ import pytest
 import tiny
 import torch
 
-from mmvs.model.inference import ready_for_inference
+from mmvs.model.attention import Attention
+from mmvs.model.inference import BriefAttention, ready_for_inference
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,14 @@ def test_the_same_numbers(changes):
     assert all(tensor.is_contiguous() for tensor in network.state_dict().values()), "it can still be saved"
     assert not [m for m in quick.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert quick.language is network.language, "the largest part is not copied"
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("keys", [1, 6, 8, 9, 15, 16, 63, 64, 70])
+def test_brief_attention_gathers_the_same(keys, masked):
+    plain, queries, context = Attention(16, 4).eval(), torch.randn(3, 5, 16), torch.randn(3, keys, 16)
+    mask = torch.arange(keys) < torch.tensor([[1], [keys], [max(1, keys - 2)]]) if masked else None
+    brief = BriefAttention(16, 4).eval()
+    brief.load_state_dict(plain.state_dict())
+    with torch.inference_mode():
+        assert (plain(queries, context, mask) - brief(queries, context, mask)).abs().max() < 1e-5

@@ -35,7 +35,7 @@ def test_a_run_its_checkpoint_and_a_saved_model_are_the_same(checkpoint, segment
     frames = torch.randint(0, 255, (2, 24, 32, 3), dtype=torch.uint8)
     expected = [answer.canvas for answer in segmenter.segment(frames, "the red circle")]
     for where in (checkpoint, checkpoint.parents[1], tmp_path / "saved"):
-        loaded = Segmenter.load(where)
+        loaded = Segmenter.from_run(where)
         assert loaded.fingerprint() == segmenter.fingerprint() and not loaded.network.training
         assert loaded.experiment == segmenter.experiment
         answers = [answer.canvas for answer in loaded.segment(frames, "the red circle")]
@@ -75,7 +75,7 @@ def test_a_saved_model_with_bert_and_torchvision_loads_without_a_download(tmp_pa
     Segmenter(made.model_copy(update={"model": named}), network, words).save_pretrained(tmp_path / "saved")
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", None)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    loaded = Segmenter.load(tmp_path / "saved")
+    loaded = Segmenter.from_run(tmp_path / "saved")
     assert loaded.experiment.model.language.name == "bert-base-uncased"
     for one, other in zip(loaded.network.parameters(), network.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -103,25 +103,25 @@ def test_foreign_checkpoints_are_refused_with_the_reason(checkpoint, tmp_path):
     for name, write in files.items():
         write(tmp_path / name)
         with pytest.raises(CheckpointError, match=f"{name} is no checkpoint of mmvs.training"):
-            Segmenter.load(tmp_path / name)
+            Segmenter.from_run(tmp_path / name)
     assert not Harmful.ran, "weights_only: nothing in a checkpoint is run"
 
     newer = {**kept, "mmvs": {"experiment": json.dumps({**told, "depth": 3})}}
     torch.save(newer, tmp_path / "newer.ckpt")
     with pytest.raises(CheckpointError, match="(?s)newer.ckpt is of another version.*depth"):
-        Segmenter.load(tmp_path / "newer.ckpt")
+        Segmenter.from_run(tmp_path / "newer.ckpt")
     torch.save(kept, tmp_path / "alone.ckpt")
     with pytest.raises(CheckpointError, match="alone.ckpt: the folder `vocabulary`"):
-        Segmenter.load(tmp_path / "alone.ckpt")
+        Segmenter.from_run(tmp_path / "alone.ckpt")
 
 
 def test_a_folder_without_a_model_is_refused(segmenter, tmp_path):
     with pytest.raises(FileNotFoundError, match="best.ckpt: train the run first"):
-        Segmenter.load(tmp_path)
+        Segmenter.from_run(tmp_path)
     segmenter.save_pretrained(tmp_path / "saved")
     (tmp_path / "saved" / "config.json").write_text(json.dumps({"model_type": "llama"}))
     with pytest.raises(CheckpointError, match="(?s)saved holds no model.*model_type"):
-        Segmenter.load(tmp_path / "saved")
+        Segmenter.from_run(tmp_path / "saved")
 
 
 def test_a_vocabulary_is_the_runs_own(segmenter, tmp_path):

@@ -33,7 +33,7 @@ def run(tmp_path_factory):
 def whole(run, tmp_path_factory):
     """The results of a job that nothing stopped."""
     out = tmp_path_factory.mktemp("whole")
-    segment_to_folder(Segmenter.load(run), run / "clip.mp4", SENTENCES, out, progress=False)
+    segment_to_folder(Segmenter.from_run(run), run / "clip.mp4", SENTENCES, out, progress=False)
     return out
 
 
@@ -52,7 +52,7 @@ def overlay(folder) -> np.ndarray:
 
 
 def test_what_the_command_writes(run, whole):
-    answers = list(Segmenter.load(run).segment(run / "clip.mp4", SENTENCES))
+    answers = list(Segmenter.from_run(run).segment(run / "clip.mp4", SENTENCES))
     names = {f"masks/{n}/{t:06d}.png" for n in (1, 2) for t in range(COUNT)}
     assert set(contents(whole)) == names | {"overlay.mp4", "confidence.csv", "segmentation.json"}
     rows = list(csv.DictReader((whole / "confidence.csv").open()))
@@ -68,7 +68,7 @@ def test_what_the_command_writes(run, whole):
 
 
 def test_run_lengths_hold_the_same_masks(run, whole, tmp_path):
-    segment_to_folder(Segmenter.load(run), run / "clip.mp4", SENTENCES, tmp_path, "rle", progress=False)
+    segment_to_folder(Segmenter.from_run(run), run / "clip.mp4", SENTENCES, tmp_path, "rle", progress=False)
     told = json.loads((tmp_path / "masks.json").read_text())
     assert told["sentences"] == SENTENCES and not (tmp_path / "masks").exists()
     assert (tmp_path / "confidence.csv").read_bytes() == (whole / "confidence.csv").read_bytes()
@@ -81,7 +81,7 @@ def test_run_lengths_hold_the_same_masks(run, whole, tmp_path):
 @pytest.mark.parametrize("masks", ["png", "rle"])
 @pytest.mark.parametrize("after", [0, 4, COUNT - 1])
 def test_a_stopped_job_goes_on_to_the_same_results(run, whole, tmp_path, monkeypatch, masks, after):
-    segmenter = Segmenter.load(run)
+    segmenter = Segmenter.from_run(run)
     answer, done = Segmenter._answer, []
 
     def stops(self, shown, canvas):
@@ -119,7 +119,7 @@ def contents_of(folder) -> list[str]:
 
 
 def test_a_finished_job_is_kept_and_another_one_takes_its_place(run, tmp_path, monkeypatch):
-    segmenter = Segmenter.load(run)
+    segmenter = Segmenter.from_run(run)
     segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, tmp_path, progress=False)
     with monkeypatch.context() as patch:
         patch.setattr(Segmenter, "_answer", lambda *_: pytest.fail("done again"))

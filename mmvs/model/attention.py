@@ -34,8 +34,11 @@ class Attention(nn.Module):
         q = self.query(queries).view(n, length, self.heads, -1).transpose(1, 2)
         k, v = self.key_value(context).view(n, -1, 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         seen = None if mask is None else mask[:, None, None] if mask.ndim == 2 else mask[:, None]
-        gathered = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-        return self.out(gathered.transpose(1, 2).reshape(n, length, width))
+        return self.out(self.gather(q, k, v, seen).transpose(1, 2).reshape(n, length, width))
+
+    def gather(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Tensor:
+        """Queries (N, A, Q, d) of keys and values (N, A, K, d), A heads → (N, A, Q, d)."""
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
 
 
 class Block(nn.Module):

@@ -21,15 +21,18 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ImageEncoder(nn.Module):
-    """A ResNet that gives three pyramid levels and the top level of every picture."""
+    """A ResNet that gives three pyramid levels and the top level of every picture.
 
-    def __init__(self, backbone: Backbone, channels: int = 3):
+    dilated  layer4 keeps stride 16, in place of 32; of torchvision's ResNets of bottlenecks, 50 and above
+    """
+
+    def __init__(self, backbone: Backbone, channels: int = 3, dilated: bool = False):
         super().__init__()
         self.pretrained = backbone.name != "narrow" and backbone.weights is not None
         if backbone.name == "narrow":
             self.body, self.widths = _narrow(backbone.widths, channels)
         else:
-            self.body, self.widths = _torchvision(backbone, channels)
+            self.body, self.widths = _torchvision(backbone, channels, dilated)
 
     def encode(self, images: Tensor) -> Features:
         """Encode pictures (F, C, H, W) float, normalised → Features."""
@@ -40,8 +43,8 @@ class ImageEncoder(nn.Module):
 class AppearanceEncoder(ImageEncoder):
     """ResNet on RGB frames."""
 
-    def __init__(self, backbone: Backbone):
-        super().__init__(backbone)
+    def __init__(self, backbone: Backbone, dilated: bool = False):
+        super().__init__(backbone, dilated=dilated)
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
@@ -57,9 +60,9 @@ class AppearanceEncoder(ImageEncoder):
 class MotionEncoder(ImageEncoder):
     """ResNet on optical flow, raw or rendered as a colour wheel (Baker et al. 2007)."""
 
-    def __init__(self, backbone: Backbone):
+    def __init__(self, backbone: Backbone, dilated: bool = False):
         self.wheel = backbone.input == "wheel"
-        super().__init__(backbone, channels=3 if self.wheel else 2)
+        super().__init__(backbone, 3 if self.wheel else 2, dilated)
         self.wheel = backbone.input == "wheel"
         self.flow_scale = backbone.flow_scale
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
@@ -172,10 +175,10 @@ def _basic_block(into: int, out: int, stride: int) -> BasicBlock:
     return BasicBlock(into, out, stride, shortcut)
 
 
-def _torchvision(backbone: Backbone, channels: int) -> tuple[nn.Module, list[int]]:
-    """A torchvision ResNet without its head; Bottleneck ones keep layer4 at stride 16, as published."""
+def _torchvision(backbone: Backbone, channels: int, dilated: bool) -> tuple[nn.Module, list[int]]:
+    """A torchvision ResNet without its head."""
     file = resolve(backbone.weights) if backbone.weights and Path(backbone.weights).suffix else None
-    dilate = {"replace_stride_with_dilation": [False, False, True]}
+    dilate = {"replace_stride_with_dilation": [False, False, dilated]}
     basic = backbone.name in ("resnet18", "resnet34")  # torchvision cannot dilate their blocks
     try:
         net = torchvision.models.get_model(

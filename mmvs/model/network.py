@@ -28,9 +28,7 @@ class Network(nn.Module):
         if model.motion:
             self.motion = MotionEncoder(model.motion_backbone)
         else:
-            strides = (
-                [2, 4, 8, 8] if model.appearance_backbone.name == "narrow" else _strides(self.appearance)
-            )
+            strides = [2, 4, 8, 8] if model.appearance_backbone.name == "narrow" else [4, 8, 16, 32]
             self.motion = NoMotion(self.appearance.widths, strides)
         self.language = LanguageEncoder(model.language, vocabulary, d)
 
@@ -140,7 +138,3 @@ def _necks(widths: list[int], wanted: list[int]) -> nn.ModuleList:
 
 def _up(logits: Tensor, size: torch.Size) -> Tensor:
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-
-
-def _strides(encoder: AppearanceEncoder) -> list[int]:
-    return [4, 8, 16, 32] if encoder.widths[0] == 64 else [4, 8, 16, 16]

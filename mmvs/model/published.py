@@ -55,8 +55,8 @@ class PublishedNetwork(nn.Module):
                 )
         self.quirks, self.max_words = model.quirks, model.language.max_words
         d = model.width
-        self.appearance = AppearanceEncoder(model.appearance_backbone)
-        self.motion = MotionEncoder(model.motion_backbone)
+        self.appearance = AppearanceEncoder(model.appearance_backbone, dilated=True)
+        self.motion = MotionEncoder(model.motion_backbone, dilated=True)
         self.recomputed = 0 if model.appearance_backbone.name == "narrow" else RECOMPUTED
         hold_resolution(self.appearance.body["layer4"], partly=False)
         hold_resolution(self.motion.body["layer4"], partly=model.quirks.dilation)
