@@ -1,4 +1,4 @@
-"""A trained Network over data sets → metrics.json, a per-sample table, examples for figures.
+"""A trained Network over data sets → metrics.json and a per-sample table; and so the whole ablation ladder.
 
 Command line: `python -m mmvs.evaluation params/<run>.yaml [--rung B+M --seed 1]`.
 """
@@ -10,40 +10,25 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
-from tqdm.auto import tqdm
+from torch.utils.data import Dataset
 
+from mmvs.answers import answers, binarised, intersection_over_union
 from mmvs.config import Experiment
 from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import open_dataset, open_flow
-from mmvs.data.clips import Clips, collate
-from mmvs.data.geometry import restore
+from mmvs.data.clips import Clips
 from mmvs.flow import estimator
 from mmvs.metrics import ScoresByKind, foreground_score
 from mmvs.provenance import as_json, provenance, write_whole
-from mmvs.schema import Batch, Clip, Example
+from mmvs.schema import Clip
 from mmvs.training import Trained, arguments, fit
 
 COLUMNS = ["data_set", "index", "video_id", "frame", "instance_id", "kind", "sentence",
            "iou", "coarse_iou", "score", "selected"]  # fmt: skip
-
-
-@dataclass
-class Answer:
-    """What the model answered to one sample, at the video's resolution."""
-
-    index: int  # position in the data set
-    probability: np.ndarray  # (H, W) float32
-    coarse: np.ndarray  # (H, W) float32, probability of M0
-    attention: np.ndarray  # (L, h, w) float32
-    words: list[str]  # L tokens
 
 
 class Exchanged(Dataset):
@@ -147,105 +132,6 @@ def ladder(
     return cells
 
 
-def answers(trained: Trained, clips: Dataset, progress: bool = False) -> Iterator[tuple[Batch, list[Answer]]]:
-    """Run the model over clips; yields each batch with its N answers. A broken file stops it here."""
-    experiment = trained.experiment
-    device = next(trained.network.parameters()).device
-    loader = DataLoader(
-        clips, experiment.evaluation.batch, num_workers=experiment.data.workers,
-        collate_fn=collate(trained.tokenizer, experiment.model.language.max_words),
-    )  # fmt: skip
-    for batch in tqdm(loader, desc="evaluating", unit="batch", disable=not progress, leave=False):
-        with torch.inference_mode():
-            prediction = trained.network(_moved(batch, device))
-        probability = prediction.probability().cpu()
-        coarse = torch.sigmoid(prediction.coarse.float()).cpu()
-        made = []
-        for n, index in enumerate(batch.samples):
-            original = batch.original_sizes[int(batch.clip_of_sentence[n])]
-            length = int(batch.words_mask[n].sum())
-            made.append(
-                Answer(
-                    index=index,
-                    probability=restore(probability[n : n + 1], original)[0].numpy(),
-                    coarse=restore(coarse[n : n + 1], original)[0].numpy(),
-                    attention=prediction.attention[n, :length].float().cpu().numpy(),
-                    words=trained.tokenizer.convert_ids_to_tokens(batch.words[n, :length].tolist()),
-                )
-            )
-        yield batch, made
-
-
-def examples(trained: Trained, name: str, indices: list[int]) -> list[Example]:
-    """Samples of a data set with everything a figure shows of them, in the order of `indices`."""
-    samples = open_dataset(name, trained.experiment.data)
-    flow = open_flow(name, trained.experiment)
-    clips = Clips(samples, flow, trained.experiment.data, only=indices)
-    found = {}
-    for _, made in answers(trained, clips):
-        for answer in made:
-            sample, truth = samples[answer.index], samples.mask(answer.index)
-            mask = binarised(answer.probability, trained.experiment)
-            video = samples.video_path(sample.video_id)
-            found[answer.index] = Example(
-                video_id=sample.video_id,
-                frame_index=sample.frame,
-                sentence=sample.sentence,
-                kind=sample.kind,
-                words=answer.words,
-                frame=samples.window(answer.index, 1)[1][0],
-                flow=flow.read(sample.video_id, video, [sample.frame])[0],
-                attention=answer.attention,
-                coarse=answer.coarse,
-                probability=answer.probability,
-                mask=mask,
-                truth=truth,
-                iou=intersection_over_union(mask, truth),
-            )
-    return [found[i] for i in indices]
-
-
-def track(trained: Trained, name: str, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ask a sample's sentence of every frame of its clip.
-
-    Returns frames (F, H, W, 3) uint8 and foreground probabilities (F, H, W) float32.
-    """
-    samples = open_dataset(name, trained.experiment.data)
-    whole = _EveryFrame(Clips(samples, open_flow(name, trained.experiment), trained.experiment.data), index)
-    probability = [answer.probability for _, made in answers(trained, whole) for answer in made]
-    return whole.pictures, np.stack(probability)
-
-
-class _EveryFrame(Dataset):
-    """The clip around every frame of a sample's video, with the sample's sentence."""
-
-    def __init__(self, clips: Clips, index: int):
-        self.clips, self.index = clips, index
-        self.count = clips.samples.frame_count(clips.samples[index].video_id)
-        sample = clips.samples[index]
-        # a window of twice the video, clamped: its frames 0 ... count - 1, whatever frame the sample is at
-        indices, pictures = clips.samples.window(index, 2 * self.count + 1)
-        self.pictures = pictures[[indices.index(i) for i in range(self.count)]]
-        self.sample = sample
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, frame: int) -> Clip:
-        return self.clips.at(self.index, frame, self.pictures)
-
-
-def binarised(probability: np.ndarray, experiment: Experiment) -> np.ndarray:
-    """The mask of a probability map: above the threshold, or above that share of the map's maximum."""
-    settings = experiment.evaluation
-    return probability > settings.threshold * (probability.max() if settings.relative else 1.0)
-
-
-def intersection_over_union(mask: np.ndarray, truth: np.ndarray) -> float:
-    """(I + 1e-6) / (U + 1e-6) of two bool masks (H, W)."""
-    return float(((mask & truth).sum() + 1e-6) / ((mask | truth).sum() + 1e-6))
-
-
 def _score(
     trained: Trained, name: str, shuffled: bool, progress: bool
 ) -> tuple[dict[str, Any], list[list[Any]]]:
@@ -289,10 +175,6 @@ def _finished(file: Path, experiment: Experiment) -> dict[str, Any] | None:
         return done if same and scored and listed else None
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
         return None
-
-
-def _moved(batch: Batch, device: torch.device) -> Batch:
-    return Batch(**{k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in vars(batch).items()})
 
 
 def _write_table(file: Path, rows: list[list[Any]]) -> None:

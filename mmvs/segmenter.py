@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmvs.answers import binarised
 from mmvs.background import ahead
 from mmvs.data import geometry
 from mmvs.data.video_source import VideoSource, open_video
 from mmvs.data.words import encode
-from mmvs.evaluation import binarised
 from mmvs.intake import LARGEST_FLOW, Shown, intake
 from mmvs.metrics import foreground_score
 from mmvs.model.inference import ready_for_inference

@@ -6,12 +6,13 @@ import pytest
 import tiny
 
 from mmvs import published_scores, tables
+from mmvs.answers import examples, track
 from mmvs.config import Experiment, MovingShapes, experiment
 from mmvs.data import moving_shapes, shapes_jhmdb
 from mmvs.data.catalogue import open_dataset, prepare
 from mmvs.data.csv_files import DataError
 from mmvs.data.verify import overview
-from mmvs.evaluation import evaluate, examples, track
+from mmvs.evaluation import evaluate
 from mmvs.training import fit
 
 SHAPES = MovingShapes(train_clips=4, test_clips=2, unseen_clips=1)

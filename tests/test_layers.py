@@ -77,7 +77,8 @@ MAY_IMPORT = {
     # a run
     "provenance": START,
     "training": [*START, *DATA, *MODEL, *JUDGEMENT, "provenance"],
-    "evaluation": [*START, *DATA, *MODEL, *JUDGEMENT, "provenance", "training"],
+    "answers": [*START, *DATA, "training"],
+    "evaluation": [*START, *DATA, *JUDGEMENT, "answers", "provenance", "training"],
     # any video
     "background": [],
     "streaming": [*START, *MODEL, "data.video"],
@@ -88,8 +89,8 @@ MAY_IMPORT = {
         *DATA,
         *MODEL,
         *JUDGEMENT,
+        "answers",
         "background",
-        "evaluation",
         "intake",
         "pretrained",
         "streaming",

@@ -8,10 +8,10 @@ import pytest
 import tiny
 import torch
 
+from mmvs.answers import track
 from mmvs.config import experiment
 from mmvs.data.catalogue import open_dataset, prepare
 from mmvs.data.video import VideoError, write_video
-from mmvs.evaluation import track
 from mmvs.flow import Dis
 from mmvs.segmenter import Segmenter
 from mmvs.training import Trained

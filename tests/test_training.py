@@ -10,10 +10,11 @@ import tiny
 import torch
 
 from mmvs import evaluation
+from mmvs.answers import examples, track
 from mmvs.config import Experiment, experiment
 from mmvs.data.catalogue import prepare
 from mmvs.data.video import VideoError
-from mmvs.evaluation import evaluate, examples, ladder, track
+from mmvs.evaluation import evaluate, ladder
 from mmvs.flow import FlowError
 from mmvs.training import NetworkTraining, fit
 
