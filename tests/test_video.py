@@ -49,6 +49,8 @@ LAYOUTS = {
     "fragments.mp4": (range(90), {**GOP, "container_options": {"movflags": "frag_keyframe+empty_moov"}}),
     "transport.ts": (range(90), {**GOP}),
     "matroska.mkv": (range(90), {**GOP}),
+    "mpeg4_b_frames.mp4": (range(90), {"codec": "mpeg4", "g": "12", "bf": "2"}),
+    "no_b_frames.mov": (range(90), {**GOP, "bf": "0"}),
     "mpeg4.avi": (range(90), {"codec": "mpeg4", "g": "12"}),
     "no_time_stamps.h264": (range(90), {**GOP}),
 }

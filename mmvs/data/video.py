@@ -114,13 +114,20 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float = 25, crf: int 
 
 
 @contextmanager
-def _open(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Container and first video stream; whatever FFmpeg objects to meanwhile becomes a VideoError."""
+def _open(
+    path: str | Path, probe: bool = False
+) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Container and first video stream; whatever FFmpeg objects to meanwhile becomes a VideoError.
+
+    probe  let FFmpeg decode a frame first, to learn how many the decoder holds back: as slow as reading ten.
+           MP4 states all that seeking needs; a frame that is lost for want of it is decoded from the start
+    """
     path = Path(path)
     if not path.is_file():
         raise VideoError(f"{path}: no such video file: put it there, or leave it out of the annotations")
     try:
-        with av.open(str(path)) as container:
+        stated = not probe and path.suffix.lower() in (".mp4", ".m4v", ".mov")
+        with av.open(str(path), stream_options=[{"skip_frame": "all"}] if stated else []) as container:
             if not container.streams.video:
                 raise VideoError(f"{path}: holds no video stream: replace the file")
             stream = container.streams.video[0]
@@ -180,7 +187,7 @@ def _wanted_first(
 
 def _decoded(path: str | Path) -> Iterator[av.VideoFrame]:
     """All frames from the start."""
-    with _open(path) as (container, stream):
+    with _open(path, probe=True) as (container, stream):
         yield from container.decode(stream)
 
 
