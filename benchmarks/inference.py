@@ -2,7 +2,8 @@
 
 Both ways get the same weights (random: they do not matter), video, flow and sentences.
 
-    plain   every frame's window through the whole network for every sentence: how published code evaluates
+    plain   every frame's window through the whole network for every sentence: how published code evaluates;
+            the published network as written down in benchmarks.published_plain
     ours    mmvs.streaming, of a network that mmvs.model.inference made ready
 
 The plain way is timed on a sample of the frames: on a CPU all of them would take long. Each part is timed
@@ -21,37 +22,51 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig
 
+from benchmarks.published_plain import Whole
 from mmvs.config import Experiment, Model
 from mmvs.data.video import window
 from mmvs.data.video_source import open_video
 from mmvs.intake import intake
 from mmvs.model.inference import ready_for_inference
 from mmvs.model.network import Network
+from mmvs.model.published import PublishedNetwork
 from mmvs.schema import Batch
 from mmvs.streaming import Picture, Streaming
 
+Plain = Callable[[Batch], Tensor]  # one window and one sentence → probability (1, H, W)
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 WORDS = 15  # of a sentence, [CLS] and [SEP] included
 HEIGHT, WIDTH = 240, 320  # of the video
 
 
-def full_size() -> nn.Module:
+def full_size() -> tuple[nn.Module, Plain]:
     """The network of config.Model's defaults: two ResNet-50, BERT-base, 256 wide; random weights."""
     with tempfile.TemporaryDirectory() as folder:
         BertConfig().save_pretrained(folder)
         random = {"weights": None}
         language = {"name": str(Path(folder) / "config.json")}
         model = Model(appearance_backbone=random, motion_backbone=random, language=language)
-        return Network(model, BertConfig().vocab_size)
+        network = Network(model, BertConfig().vocab_size).eval().to(DEVICE)
+    return network, lambda batch: network(batch).probability()
 
 
-def published() -> nn.Module:
+def published() -> tuple[nn.Module, Plain]:
     """The network of the authors' code: ResNet-101, ResNet-34, BERT-base."""
-    from mmvs.model.published import PublishedNetwork
+    whole, network = Whole().eval().to(DEVICE), PublishedNetwork().eval().to(DEVICE)
+    network.load_released(whole.state_dict())
 
-    return PublishedNetwork()
+    def plain(batch: Batch) -> Tensor:
+        length, last = network.max_words - batch.words.shape[1], batch.target
+        order = [*(t for t in range(batch.frames.shape[1]) if t != last), last]
+        images = (x[order][None] for x in network.images(batch.frames[0], batch.flow[0]))
+        words, mask = F.pad(batch.words, (0, length)), F.pad(batch.words_mask.long(), (0, length))
+        return whole(*images, words, mask)[0][:, 0].sigmoid()
+
+    return network, plain
 
 
 def video(frames: int) -> np.ndarray:
@@ -93,31 +108,35 @@ class Compared:
     """One network and its video."""
 
     def __init__(
-        self, network: nn.Module, pictures: list[Picture], window_size: int, sample: int, batch: int
+        self,
+        network: nn.Module,
+        plain: Plain,
+        pictures: list[Picture],
+        window_size: int,
+        sample: int,
+        batch: int,
     ):
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.network, self.pictures, self.size = network.eval().to(device), pictures, window_size
-        self.quick, self.batch = ready_for_inference(self.network), batch
+        self.whole, self.pictures, self.size = plain, pictures, window_size
+        self.quick, self.batch = ready_for_inference(network), batch
         self.targets = np.linspace(0, len(pictures) - 1, min(sample, len(pictures))).astype(int).tolist()
         generator = torch.Generator().manual_seed(0)
-        self.words = torch.randint(1000, 20_000, (4, WORDS), generator=generator).to(device)
+        self.words = torch.randint(1000, 20_000, (4, WORDS), generator=generator).to(DEVICE)
         self.mask = torch.ones_like(self.words, dtype=torch.bool)
 
     def plain(self, sentences: int) -> tuple[float, dict[int, Tensor]]:
         """Seconds a frame, and the sampled frames' probabilities (N, H, W)."""
-        some = [self.words[n : n + 1] for n in range(sentences)], self.mask[:1]
         answers, start = {}, None
         with torch.inference_mode():
             for target in [self.targets[0], *self.targets]:  # the first warms up
-                made = [
-                    self.network(batch_of(self.pictures, target, self.size, words, some[1]))
-                    .probability()
-                    .cpu()
-                    for words in some[0]
-                ]
+                windows = (self.one(target, n) for n in range(sentences))
+                answers[target] = torch.cat([self.whole(batch).cpu() for batch in windows])
                 start = start or time.perf_counter()
-                answers[target] = torch.cat(made)
         return (time.perf_counter() - start) / len(self.targets), answers
+
+    def one(self, target: int, sentence: int) -> Batch:
+        """A frame's window and a sentence."""
+        said = slice(sentence, sentence + 1)
+        return batch_of(self.pictures, target, self.size, self.words[said], self.mask[said])
 
     def ours(self, sentences: int, precision: torch.dtype) -> tuple[float, list[Tensor]]:
         """Seconds a frame of the whole video, sentences read included, and all probabilities."""
@@ -129,7 +148,7 @@ class Compared:
         return (time.perf_counter() - start) / len(self.pictures), answers
 
     def parts(self, precision: torch.dtype) -> pd.DataFrame:
-        """Seconds and GFLOP of each part alone, and how often the plain way and ours go through it."""
+        """Seconds and GFLOP of each part alone, and of the plain way beside them."""
         streaming = Streaming(self.quick, None, self.size, 1, 1, precision)
         one = self.pictures[:1]
         with torch.inference_mode():
@@ -139,15 +158,18 @@ class Compared:
                 "read a sentence": lambda: self.quick.read(self.words[:1], self.mask[:1]),
                 "decide a frame for a sentence": lambda: streaming._decide(range(1), 1),
             }
+            if precision == torch.float32:
+                actions["all of it, plainly"] = lambda: self.whole(self.one(len(self.pictures) // 2, 0))
             rows = {name: [seconds(action), gigaflop(action)] for name, action in actions.items()}
         table = pd.DataFrame(rows, index=["seconds", "GFLOP"]).T
         table["TFLOP/s"] = table["GFLOP"] / table["seconds"] / 1e3
         return table
 
 
-def compare(name: str, network: nn.Module, given: argparse.Namespace, pictures: list[Picture]) -> None:
+def compare(name: str, given: argparse.Namespace, pictures: list[Picture]) -> None:
     """Print the tables of one network."""
-    them = Compared(network, pictures, 3, given.sample, given.batch)
+    network, plain = NETWORKS[name]()
+    them = Compared(network, plain, pictures, 3, given.sample, given.batch)
     precisions = [torch.float32, *(getattr(torch, name) for name in given.precision)]
     weights = sum(p.numel() for p in network.parameters()) / 1e6
     print(f"\n{name}: {weights:.0f} M weights, {len(pictures)} frames, {len(them.targets)} of them plainly")
@@ -158,7 +180,7 @@ def compare(name: str, network: nn.Module, given: argparse.Namespace, pictures: 
         rows.append({"sentences": sentences, "way": "plain", "s/frame": once})
         for precision, part in parts.items():
             taken, answers = them.ours(sentences, precision)
-            observe, read, decide = part["seconds"]
+            observe, read, decide = part["seconds"].iloc[:3]
             floor = observe + sentences * (read / len(pictures) + decide)
             apart = [(answers[t] - expected[t]).abs().max().item() for t in them.targets]
             rows.append(
@@ -198,7 +220,7 @@ def main() -> None:
     each = (time.perf_counter() - start) / len(pictures)
     print(f"{given.threads} threads; flow and canvas, in the background: {each:.3f} s/frame")
     for name in given.network:
-        compare(name, NETWORKS[name](), given, pictures)
+        compare(name, given, pictures)
 
 
 NETWORKS = {"full_size": full_size, "published": published}

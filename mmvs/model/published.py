@@ -150,11 +150,15 @@ class PublishedNetwork(nn.Module):
         Returns Observed: tops (F, D, h, w) of appearance and motion; levels (F, 2D, h_k, w_k), fine to
         coarse: what both contribute to the fusions.
         """
+        return self.observe_images(*self.images(frames, flow), targets)
+
+    def images(self, frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+        """`observe`'s frames and flow as the backbones see them: (F, 3, H, W) both, normalised."""
         wheels = self.motion.images(flow)
         if self.quirks.border and self.motion.wheel:
             black = -self.motion.mean / self.motion.std
             wheels = torch.where(border(frames)[:, None], black, wheels)
-        return self.observe_images(self.appearance.images(frames), wheels, targets)
+        return self.appearance.images(frames), wheels
 
     def observe_images(self, frames: Tensor, flow: Tensor, targets: Tensor | None = None) -> Observed:
         """`observe`, of frames and rendered flow (F, 3, H, W) that are normalised already."""
