@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,6 +96,9 @@ class Pretrained(
         """A checkpoint that training wrote, `vocabulary` beside it; CheckpointError on anything else."""
         checkpoint = resolve(checkpoint)
         try:
+            with checkpoint.open("rb") as file:
+                if not zipfile.is_zipfile(file):  # of which torch.load would say that it cannot be mapped
+                    raise ValueError("not a file of torch.save")
             kept = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
             parts = json.loads(kept["mmvs"]["experiment"])
         except FileNotFoundError:

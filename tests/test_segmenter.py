@@ -110,7 +110,7 @@ def test_what_cannot_be_used_is_refused_at_once(segmenter, tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     for video, sentences, error, reason in [
         (noise(), [], ValueError, "no sentence"),
-        (noise(), ["the circle", "  "], ValueError, "sentence 1 is empty"),
+        (noise(), ["the circle", "  "], ValueError, "sentence 2 is empty"),
         (noise(), "x" * 10_000, ValueError, "sentence 1 has 10,000 characters, 1,000 are the limit"),
         (
             noise(),

@@ -49,5 +49,5 @@ def test_unknown_words_do_not_stop_it(tmp_path):
 
 @pytest.mark.parametrize("empty", ["", "   "])
 def test_an_empty_sentence_is_refused(tmp_path, empty):
-    with pytest.raises(ValueError, match="sentence 1 is empty"):
+    with pytest.raises(ValueError, match="sentence 2 is empty"):
         encode(tokenizer(SMALL, tmp_path, SENTENCES), ["a", empty], 64)

@@ -50,9 +50,9 @@ def encode(tokenizer: PreTrainedTokenizerBase, sentences: list[str], max_words: 
 
     Raises ValueError on an empty sentence: it describes nothing.
     """
-    for position, sentence in enumerate(sentences):
+    for number, sentence in enumerate(sentences, 1):
         if not sentence.strip():
-            raise ValueError(f"sentence {position} is empty; say which object to segment")
+            raise ValueError(f"sentence {number} is empty; say which object to segment")
     coded = tokenizer(sentences, padding=True, truncation=True, max_length=max_words, return_tensors="pt")
     return coded["input_ids"], coded["attention_mask"].to(torch.bool)
 
