@@ -28,6 +28,7 @@ from transformers import BertConfig
 
 from benchmarks.published_plain import Whole
 from mmvs.config import Experiment, Model
+from mmvs.data.geometry import valid_area
 from mmvs.data.video import window
 from mmvs.data.video_source import open_video
 from mmvs.intake import intake
@@ -40,7 +41,7 @@ from mmvs.streaming import Picture, Streaming
 Plain = Callable[[Batch], Tensor]  # one window and one sentence → probability (1, H, W)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 WORDS = 15  # of a sentence, [CLS] and [SEP] included
-HEIGHT, WIDTH = 240, 320  # of the video
+SIZE = (240, 320)  # of the video: height, width
 
 
 def full_size() -> tuple[nn.Module, Plain]:
@@ -62,7 +63,7 @@ def published() -> tuple[nn.Module, Plain]:
     def plain(batch: Batch) -> Tensor:
         length, last = network.max_words - batch.words.shape[1], batch.target
         order = [*(t for t in range(batch.frames.shape[1]) if t != last), last]
-        images = (x[order][None] for x in network.images(batch.frames[0], batch.flow[0]))
+        images = (x[order][None] for x in network.images(batch.frames[0], batch.flow[0], batch.valid))
         words, mask = F.pad(batch.words, (0, length)), F.pad(batch.words_mask.long(), (0, length))
         return whole(*images, words, mask)[0][:, 0].sigmoid()
 
@@ -71,7 +72,7 @@ def published() -> tuple[nn.Module, Plain]:
 
 def video(frames: int) -> np.ndarray:
     """A texture that drifts, (F, H, W, 3) uint8."""
-    coarse = np.random.default_rng(0).integers(0, 255, (HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
+    coarse = np.random.default_rng(0).integers(0, 255, (SIZE[0] // 8, SIZE[1] // 8, 3), dtype=np.uint8)
     texture = coarse.repeat(8, axis=0).repeat(8, axis=1)
     return np.stack([np.roll(texture, (t, 2 * t), axis=(0, 1)) for t in range(frames)])
 
@@ -80,10 +81,11 @@ def batch_of(pictures: list[Picture], target: int, size: int, words: Tensor, mas
     """One frame's window and one sentence, as evaluation has them."""
     indices = window(target, size, 1, len(pictures))
     frames, flow = (torch.stack(part)[None] for part in zip(*(pictures[i] for i in indices), strict=True))
-    empty, clip = torch.empty(0), torch.zeros(len(words), dtype=torch.long, device=words.device)
-    return Batch(
-        frames.to(words.device), flow.to(words.device), empty, empty, words, mask, clip, size // 2, [], []
+    clip = torch.zeros(len(words), dtype=torch.long, device=words.device)
+    frames, flow, valid = (
+        x.to(words.device) for x in (frames, flow, valid_area(frames.shape[-1], SIZE)[None])
     )
+    return Batch(frames, flow, torch.empty(0), valid, words, mask, clip, size // 2, [], [])
 
 
 def seconds(action: Callable[[], object], repeats: int = 3) -> float:
@@ -122,6 +124,7 @@ class Compared:
         generator = torch.Generator().manual_seed(0)
         self.words = torch.randint(1000, 20_000, (4, WORDS), generator=generator).to(DEVICE)
         self.mask = torch.ones_like(self.words, dtype=torch.bool)
+        self.valid = valid_area(pictures[0].frame.shape[-1], SIZE).to(DEVICE)
 
     def plain(self, sentences: int) -> tuple[float, dict[int, Tensor]]:
         """Seconds a frame, and the sampled frames' probabilities (N, H, W)."""
@@ -143,13 +146,13 @@ class Compared:
         start = time.perf_counter()
         with torch.inference_mode():
             said = self.quick.read(self.words[:sentences], self.mask[:sentences])
-        streaming = Streaming(self.quick, said, self.size, 1, self.batch, precision)
+        streaming = Streaming(self.quick, said, self.size, 1, self.batch, precision, self.valid)
         answers = list(streaming(self.pictures))
         return (time.perf_counter() - start) / len(self.pictures), answers
 
     def parts(self, precision: torch.dtype) -> pd.DataFrame:
         """Seconds and GFLOP of each part alone, and of the plain way beside them."""
-        streaming = Streaming(self.quick, None, self.size, 1, 1, precision)
+        streaming = Streaming(self.quick, None, self.size, 1, 1, precision, self.valid)
         one = self.pictures[:1]
         with torch.inference_mode():
             streaming.said = self.quick.read(self.words[:1], self.mask[:1])

@@ -13,10 +13,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from mmvs.config import Experiment
 from mmvs.data.catalogue import open_dataset, open_flow
 from mmvs.data.clips import Clips, collate
 from mmvs.data.geometry import restore
+from mmvs.metrics import binarised
 from mmvs.schema import Batch, Clip, Example
 from mmvs.training import Trained
 
@@ -70,7 +70,7 @@ def examples(trained: Trained, name: str, indices: list[int]) -> list[Example]:
     for _, made in answers(trained, clips):
         for answer in made:
             sample, truth = samples[answer.index], samples.mask(answer.index)
-            mask = binarised(answer.probability, trained.experiment)
+            mask = binarised(answer.probability, trained.experiment.evaluation)
             video = samples.video_path(sample.video_id)
             found[answer.index] = Example(
                 video_id=sample.video_id,
@@ -118,12 +118,6 @@ class _EveryFrame(Dataset):
 
     def __getitem__(self, frame: int) -> Clip:
         return self.clips.at(self.index, frame, self.pictures)
-
-
-def binarised(probability: np.ndarray, experiment: Experiment) -> np.ndarray:
-    """The mask of a probability map: above the threshold, or above that share of the map's maximum."""
-    settings = experiment.evaluation
-    return probability > settings.threshold * (probability.max() if settings.relative else 1.0)
 
 
 def intersection_over_union(mask: np.ndarray, truth: np.ndarray) -> float:

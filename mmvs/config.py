@@ -80,6 +80,7 @@ class Data(Part):
     size: int = Field(320, ge=16)  # pixels: clips are fitted into size x size, the rest padded
     frames: int = Field(3, ge=1)  # of a window (T)
     stride: int = Field(1, ge=1)  # video frames between neighbours of a window
+    gap: int = Field(0, ge=0)  # training: neighbours are 1 to `gap` frames apart, drawn; 0: `stride`
     sentences_per_clip: int = Field(3, ge=1)  # at most, in training; they share the backbones' work
     flip: float = Field(0.5, ge=0, le=1)  # chance of a mirrored clip: words left/right swap, u changes sign
     jitter: float = Field(0.1, ge=0)  # brightness and contrast; half of it saturation; hue stays
@@ -137,7 +138,7 @@ class Model(Part):
     """The network; the four switches are the paper's ablation.
 
     `published` is the network of the authors' public code: it has none of the switches but `alignment`, and
-    one width at all levels; `level_widths` and `mask_scale` are not read.
+    one width at all levels; `level_widths` and `mask_scale` are not read. Defaults of its own: PUBLISHED.
     """
 
     name: Literal["multimodal", "published"] = "multimodal"
@@ -155,6 +156,23 @@ class Model(Part):
     appearance_backbone: Backbone = Backbone()
     motion_backbone: Backbone = Backbone()
     language: Language = Language()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published_defaults(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("name") != "published":
+            return values
+        parts = {key: values.get(key, default) for key, default in PUBLISHED.items()}
+        both = {key: PUBLISHED[key] | part for key, part in parts.items() if isinstance(part, dict)}
+        return parts | values | both
+
+
+PUBLISHED: dict[str, Any] = {  # where the network of the authors' code is of another size than ours
+    "heads": 4,
+    "appearance_backbone": {"name": "resnet101"},
+    "motion_backbone": {"name": "resnet34"},
+    "language": {"max_words": 20},
+}
 
 
 class Loss(Part):
@@ -235,7 +253,7 @@ class Experiment(Part):
             decisive["flow"].pop(free)
         decisive["training"].pop("threads")
         # Added after runs were made: at its default, such a parameter changes no fingerprint of theirs.
-        for part, name in (("model", "name"), ("model", "quirks"), ("loss", "limit")):
+        for part, name in (("model", "name"), ("model", "quirks"), ("loss", "limit"), ("data", "gap")):
             parameters = getattr(self, part)
             if getattr(parameters, name) == type(parameters).model_fields[name].default:
                 decisive[part].pop(name)

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from mmvs.answers import answers, binarised, intersection_over_union
+from mmvs.answers import answers, intersection_over_union
 from mmvs.config import Experiment
 from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import open_dataset, open_flow
 from mmvs.data.clips import Clips
 from mmvs.flow import estimator
-from mmvs.metrics import ScoresByKind, foreground_score
+from mmvs.metrics import ScoresByKind, binarised, foreground_score
 from mmvs.provenance import as_json, provenance, write_whole
 from mmvs.schema import Clip
 from mmvs.training import Trained, arguments, fit
@@ -141,7 +141,10 @@ def _score(
     for _, made in answers(trained, Exchanged(clips) if shuffled else clips, progress):
         for answer in made:
             sample, masks = samples[answer.index], samples.masks_in_frame(answer.index)
-            mask, truth = binarised(answer.probability, trained.experiment), masks[sample.instance_id]
+            mask, truth = (
+                binarised(answer.probability, trained.experiment.evaluation),
+                masks[sample.instance_id],
+            )
             score = foreground_score(answer.probability, mask)
             means = {i: float(answer.probability[m].mean()) for i, m in masks.items()}
             coarse = intersection_over_union(answer.coarse > trained.experiment.evaluation.threshold, truth)

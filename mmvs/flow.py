@@ -217,7 +217,9 @@ def estimator(settings: Flow) -> Estimator:
 def flows(estimate: Estimator, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """n uint8 RGB frames (H, W, 3), one by one -> n float32 flows (2, H, W), holding two frames at most."""
     frames = iter(frames)
-    first = next(frames)
+    first = next(frames, None)
+    if first is None:
+        return
     flow = np.zeros((2, *first.shape[:2]), np.float32)
     for second in frames:
         flow = estimate(first, second)

@@ -41,7 +41,8 @@ def intake(source: VideoSource, experiment: Experiment, first: int = 0) -> Itera
     wanted, same = tee(wanted)
     moves = _flows((frame for _, _, frame in same), original, experiment)
     for (index, time, frame), flow in zip(wanted, moves, strict=True):
-        looks = geometry.fit_frames(torch.from_numpy(frame).permute(2, 0, 1)[None], size)[0]
+        pixels = torch.from_numpy(np.require(frame, requirements=["C", "W"]))  # it may be a mirrored view
+        looks = geometry.fit_frames(pixels.permute(2, 0, 1)[None], size)[0]
         yield Shown(index, time, frame, Picture(looks, geometry.fit_flow(flow, size, original)[0]))
 
 

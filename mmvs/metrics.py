@@ -18,9 +18,16 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from mmvs.config import Evaluation
+
 Array: TypeAlias = np.ndarray | Tensor
 
 SMOOTHING = 1e-6  # of a sample's IoU: an empty prediction on an empty ground truth counts 1
+
+
+def binarised(probability: Array, settings: Evaluation) -> Array:
+    """The mask of a probability map (H, W): above the threshold, or above that share of the map's maximum."""
+    return probability > settings.threshold * (probability.max() if settings.relative else 1.0)
 
 
 def foreground_score(probability: Array, mask: Array) -> float:

@@ -19,11 +19,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from mmvs import config
 from mmvs.config import ConfigError, Experiment, resolve
-from mmvs.model.build import build_network
+from mmvs.model.build import build_empty
 from mmvs.provenance import as_json
 from mmvs.training import load
 
 HUB = ("revision", "cache_dir", "force_download", "local_files_only", "token")  # options of a download
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 Model = TypeVar("Model", bound="Pretrained")
 
 CARD = """---
@@ -74,27 +75,29 @@ class Pretrained(
 
         FileNotFoundError where a run has no checkpoint yet; CheckpointError on what holds no model of ours.
         """
-        path = resolve(where)
+        path = _found(where)
         if path.is_file():
             return cls.from_checkpoint(path)
         if (path / "config.json").exists():
-            return cls.from_pretrained(path)
+            return cls.from_pretrained(path).to(DEVICE)
         if (best := path / "checkpoints" / "best.ckpt").is_file():
             return cls.from_checkpoint(best)
+        if path.suffix == ".ckpt":
+            raise FileNotFoundError(f"no checkpoint {path}")
         if str(where).count("/") != 1 or path.parent.is_dir():
             raise FileNotFoundError(
                 f"no {best}: train the run first, with `make report` or "
                 f"`python -m mmvs.training params/{path.name}.yaml`"
             )
         try:
-            return cls.from_pretrained(str(where))
+            return cls.from_pretrained(str(where)).to(DEVICE)
         except OSError as error:  # of the hub: no such model, no network
             raise CheckpointError(f"{where} is no run's folder, and the hub says: {error}") from None
 
     @classmethod
     def from_checkpoint(cls: type[Model], checkpoint: str | Path) -> Model:
         """A checkpoint that training wrote, `vocabulary` beside it; CheckpointError on anything else."""
-        checkpoint = resolve(checkpoint)
+        checkpoint = _found(checkpoint)
         try:
             with checkpoint.open("rb") as file:
                 if not zipfile.is_zipfile(file):  # of which torch.load would say that it cannot be mapped
@@ -104,16 +107,37 @@ class Pretrained(
         except FileNotFoundError:
             raise
         except Exception as error:  # torch raises many kinds: no zip, a pickle that runs code, other keys
-            reason = f"{type(error).__name__}: {str(error).partition('. ')[0]}"
-            raise CheckpointError(f"{checkpoint} is no checkpoint of mmvs.training ({reason})") from None
+            raise CheckpointError(
+                f"{checkpoint} is no checkpoint of mmvs.training ({_reason(error)})"
+            ) from None
         try:
             experiment = config.experiment(**parts)
-        except ConfigError as error:
+        except (ConfigError, TypeError) as error:
             raise CheckpointError(f"{checkpoint} is of another version of mmvs: {error}") from None
         if experiment.model.language.name == "small" and not (checkpoint.parent / "vocabulary").is_dir():
             raise CheckpointError(f"{checkpoint}: the folder `vocabulary` that lay beside it is missing")
-        trained = load(checkpoint, experiment)
+        del kept
+        try:
+            trained = load(checkpoint, experiment)
+        except Exception as error:  # a part is missing, of other shapes, or torn: weights, vocabulary
+            told = str(error) if str(checkpoint) in str(error) else f"{checkpoint}: {_reason(error)}"
+            raise CheckpointError(told) from None
         return cls(experiment, trained.network, trained.tokenizer)
+
+    @classmethod
+    def from_pretrained(cls: type[Model], where: str | Path, **options: Any) -> Model:
+        """What `save_pretrained` wrote to a folder, or `push_to_hub` to the hub; options as of the mixin.
+
+        CheckpointError on a folder that holds something else; OSError (of the hub) where nothing is found.
+        """
+        try:
+            return super().from_pretrained(str(where), **options)
+        except (CheckpointError, OSError):
+            raise
+        except Exception as error:  # config.json, which the mixin looks at first, is torn or foreign
+            raise CheckpointError(
+                f"{where} holds no model that save_pretrained wrote ({_reason(error)})"
+            ) from None
 
     def fingerprint(self) -> str:
         """12 hex digits of weights and experiment: the same digits give the same masks."""
@@ -155,25 +179,22 @@ class Pretrained(
         try:
             experiment = config.experiment(**json.loads((folder / "config.json").read_text()))
             words = AutoTokenizer.from_pretrained(folder / "language")
-            network = build_network(_without_weights(experiment, folder).model, len(words))
+            network = build_empty(experiment.model, len(words), folder / "language")
             model = cls(experiment, network, words)
             return cls._load_as_safetensor(
                 model, str(folder / "model.safetensors"), map_location, strict=True
             )
-        except (ConfigError, OSError, ValueError, TypeError, RuntimeError) as error:
+        except Exception as error:  # any part may be missing, torn or of another version
             raise CheckpointError(
                 f"{model_id} holds no model that save_pretrained wrote, or one of another version: {error}"
             ) from None
 
 
-def _without_weights(experiment: Experiment, folder: Path) -> Experiment:
-    """The same network, built without a download: its weights are about to be loaded."""
-    model = experiment.model
-    parts: dict[str, Any] = {
-        name: getattr(model, name).model_copy(update={"weights": None})
-        for name in ("appearance_backbone", "motion_backbone")
-    }
-    if model.language.name != "small":
-        architecture = str((folder / "language" / "config.json").resolve())
-        parts["language"] = model.language.model_copy(update={"name": architecture})
-    return experiment.model_copy(update={"model": model.model_copy(update=parts)})
+def _found(where: str | Path) -> Path:
+    """A path from the working directory if something is there, from the repository's root if not."""
+    path = Path(where).expanduser()
+    return path.absolute() if path.exists() else resolve(path)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition('. ')[0]}"

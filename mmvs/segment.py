@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from mmvs.data.video_source import open_video
 from mmvs.overlay import Overlay, write_overlay
-from mmvs.segment_job import SegmentJob
+from mmvs.segment_job import OVERLAY, SegmentJob
 from mmvs.segmenter import PRECISIONS, Segmenter
 
 REFUSALS = (ValueError, FileNotFoundError, FileExistsError)  # of video, sentence, checkpoint, folder
@@ -49,7 +49,7 @@ def segment_to_folder(
         "precision": how.get("precision", "float32"),
     }  # fmt: skip
     job = SegmentJob(folder, identity, masks)
-    if job.result and (folder / "overlay.mp4").exists():
+    if job.result:
         return job.result["damage"]
     if job.frames:
         answers = segmenter.segment(source, sentences, start=job.frames, **how)
@@ -66,7 +66,7 @@ def segment_to_folder(
                 yield answer.time, overlay(answer.frame, answer.masks)
                 bar.update()
 
-        write_overlay(folder / "overlay.mp4", pictures())
+        write_overlay(folder / OVERLAY, pictures())
     job.finish(damage=source.damage, seconds=round(time.monotonic() - begin, 1))
     return source.damage
 

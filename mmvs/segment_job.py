@@ -23,7 +23,8 @@ from mmvs.provenance import as_json, write_whole
 
 COLUMNS = ["frame", "time", "sentence", "confidence", "area"]  # of confidence.csv; area: share of the picture
 FINISHED, JOURNAL, CONFIDENCE, RLE = "segmentation.json", ".journal.jsonl", "confidence.csv", "masks.json"
-RESULTS = ("masks", RLE, CONFIDENCE, "overlay.mp4")
+OVERLAY = "overlay.mp4"  # written by mmvs.segment, before the job is finished
+RESULTS = ("masks", RLE, CONFIDENCE, OVERLAY)
 Entry = dict[str, Any]  # a journal's line: frame, time, and of every sentence: confidence, area, rle
 
 
@@ -33,15 +34,19 @@ class SegmentJob:
     def __init__(self, folder: Path, identity: dict[str, Any], masks: Literal["png", "rle"] = "png"):
         """identity: all that decides the result, `sentences` among it, ready for JSON.
 
-        What an earlier job left in the folder is kept if its identity is the same, and gives way if not.
+        What an earlier job left in the folder is kept if its identity is the same and nothing of a finished
+        one was removed since, and gives way if not.
         FileExistsError where the folder holds results that no job made.
         """
         self.folder, self.identity, self.format = folder, {**identity, "masks": masks}, masks
         self.journal = folder / JOURNAL
-        earlier = _read(folder / FINISHED) or _read(self.journal)
+        finished = _read(folder / FINISHED)
+        earlier = finished or _read(self.journal)
         if earlier is None and (others := [name for name in RESULTS if (folder / name).exists()]):
             raise FileExistsError(f"{folder / others[0]} was not made here: choose another folder")
-        if earlier and earlier["identity"] != self.identity:
+        results = [CONFIDENCE, OVERLAY, RLE if masks == "rle" else "masks"]
+        removed = finished and not all((folder / name).exists() for name in results)
+        if earlier and (removed or earlier["identity"] != self.identity):
             shutil.rmtree(folder / "masks", ignore_errors=True)
             for name in (FINISHED, JOURNAL, *RESULTS[1:]):
                 (folder / name).unlink(missing_ok=True)

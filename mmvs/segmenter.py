@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmvs.answers import binarised
 from mmvs.background import ahead
 from mmvs.data import geometry
 from mmvs.data.video_source import VideoSource, open_video
 from mmvs.data.words import encode
 from mmvs.intake import LARGEST_FLOW, Shown, intake
-from mmvs.metrics import foreground_score
+from mmvs.metrics import binarised, foreground_score
 from mmvs.model.inference import ready_for_inference
 from mmvs.pretrained import Pretrained
 from mmvs.streaming import Picture, Streaming
@@ -79,13 +78,19 @@ class Segmenter(Pretrained):
                 f"batch {batch}, start {start}, precision {precision}: batch is 1 or more, start 0 or more, "
                 f"precision one of {', '.join(PRECISIONS)}"
             )
-        words, mask = self._encoded([sentences] if isinstance(sentences, str) else list(sentences))
+        sentences = [sentences] if isinstance(sentences, str) else list(sentences or [])
+        if not all(isinstance(sentence, str) for sentence in sentences):
+            raise ValueError(f"sentences are text, such as 'the red circle', not {sentences}")
+        words, mask = self._encoded(sentences)
         source = open_video(video)
         with torch.inference_mode():
             said = self.network.read(words, mask)
         data = self.experiment.data
         network = ready_for_inference(self.network)
-        streaming = Streaming(network, said, data.frames, data.stride, batch, getattr(torch, precision))
+        streaming = Streaming(
+            network, said, data.frames, data.stride, batch, getattr(torch, precision),
+            geometry.valid_area(data.size, source.size).to(said.words.device),
+        )  # fmt: skip
         return self._answers(source, streaming, start)
 
     def _encoded(self, sentences: list[str]) -> tuple[Tensor, Tensor]:
@@ -128,6 +133,6 @@ class Segmenter(Pretrained):
         masks, confidence = [], []
         for one in canvas:  # not all at once: at full resolution a probability takes four times its mask
             probability = geometry.restore(one[None], shown.frame.shape[:2])[0].numpy()
-            masks.append(binarised(probability, self.experiment))
+            masks.append(binarised(probability, self.experiment.evaluation))
             confidence.append(foreground_score(probability, masks[-1]))
         return Answer(shown.index, shown.time, shown.frame, np.stack(masks), np.array(confidence), canvas)

@@ -39,13 +39,15 @@ class Streaming:
         stride: int,
         batch: int = 4,
         precision: torch.dtype = torch.float32,
+        valid: Tensor | None = None,
     ):
         """said: what `network.read` made of N sentences, in inference mode
         frames, stride: of a window, as in config.Data
         batch: frames observed at once, and (frame, sentence) pairs decided at once
-        precision: of matrix products; in bfloat16 masks differ a little."""
+        precision: of matrix products; in bfloat16 masks differ a little
+        valid: (H, W) bool, where the canvas shows the picture; None: everywhere"""
         self.network, self.said, self.batch, self.precision = network, said, batch, precision
-        self.frames, self.stride = frames, stride
+        self.frames, self.stride, self.valid = frames, stride, valid
         self.before = stride * (frames // 2)  # frames that a window needs before its target, and after it
         self.after = stride * (frames - 1 - frames // 2)
         self.tops: dict[int, list[Tensor]] = {}  # frame → tops, as long as any window needs them
@@ -71,7 +73,7 @@ class Streaming:
         device = self.said.words.device
         frames, flow = (torch.stack(part).to(device) for part in zip(*chunk, strict=True))
         with self._precision(device):
-            observed = self.network.observe(frames, flow)
+            observed = self.network.observe(frames, flow, valid=self.valid)
         self.size = observed.size
         for i in range(len(chunk)):  # copies: a view would keep the whole batch alive
             self.tops[first + i] = [top[i].clone() for top in observed.tops]

@@ -33,8 +33,8 @@ from mmvs.data.clips import Clips, collate
 from mmvs.data.words import tokenizer
 from mmvs.losses import Objective
 from mmvs.losses_published import PublishedObjective
-from mmvs.metrics import SegmentationMetrics
-from mmvs.model.build import build_network
+from mmvs.metrics import SegmentationMetrics, binarised
+from mmvs.model.build import build_empty, build_network
 from mmvs.provenance import as_json, write_whole
 from mmvs.schema import Batch
 
@@ -74,9 +74,8 @@ class NetworkTraining(lightning.LightningModule):
         self.log(
             "val/loss", self.objective(prediction, batch)["loss"], batch_size=len(batch.masks), sync_dist=True
         )
-        masks = prediction.probability() > self.experiment.evaluation.threshold
-        for mask, truth in zip(masks, batch.masks.bool(), strict=True):
-            self.validation.update(mask, truth)
+        for probability, truth in zip(prediction.probability(), batch.masks.bool(), strict=True):
+            self.validation.update(binarised(probability, self.experiment.evaluation), truth)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores that choose the best checkpoint."""
@@ -164,6 +163,9 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
     part = f"part-{len(list((folder / 'logs').glob('part-*'))):03d}"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advice between the progress bars
     module = NetworkTraining(experiment, len(words))
+    if not (checkpoints / "vocabulary" / "config.json").exists():  # a checkpoint is opened without a download
+        words.save_pretrained(checkpoints / "vocabulary")
+        module.network.language.bert.config.save_pretrained(checkpoints / "vocabulary")
     last = checkpoints / "last.ckpt"
     trainer = lightning.Trainer(
         max_steps=t.steps,
@@ -219,8 +221,9 @@ def load(checkpoint: Path, experiment: Experiment) -> Trained:
             f"no checkpoint {checkpoint}; train it with mmvs.training.fit or `make report`"
         )
     kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    words = tokenizer(experiment.model.language, checkpoint.parent / "vocabulary", [])
-    network = build_network(experiment.model, len(words))
+    vocabulary = checkpoint.parent / "vocabulary"
+    words = tokenizer(experiment.model.language, vocabulary, [])
+    network = build_empty(experiment.model, len(words), vocabulary)
     prefix = "network."
     weights = {k.removeprefix(prefix): v for k, v in kept["state_dict"].items() if k.startswith(prefix)}
     try:

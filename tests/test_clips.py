@@ -76,6 +76,19 @@ def test_training_draws_sentences_and_the_cache_keeps_what_is_drawn_from(run):
     assert drawn == set(clips(run)[0].samples)
 
 
+def test_gaps_are_drawn_in_training_alone(run):
+    """Neighbours are 1 to `gap` frames away on either side, drawn at every reading, `cache` or not."""
+    drawn = clips(run, gap=3, cache=True, training=True, flip=0.0, jitter=0.0)
+    sample, last = drawn.samples[0], drawn.samples.frame_count(drawn.samples[0].video_id) - 1
+    near = range(1, 4)
+    expected = {
+        (max(sample.frame - a, 0), sample.frame, min(sample.frame + b, last)) for a in near for b in near
+    }
+    assert {tuple(drawn._drawn_window(sample)) for _ in range(300)} == expected
+    assert len({drawn[0].frames.sum().item() for _ in range(20)}) > 1
+    assert torch.equal(clips(run, gap=3)[0].frames, clips(run)[0].frames)
+
+
 def test_collate_points_every_sentence_at_its_clip(run, tmp_path):
     found = clips(run)
     words = tokenizer(run.model.language.model_copy(update={"name": "small"}), tmp_path, ["the red circle"])

@@ -86,8 +86,21 @@ def test_a_parameter_that_was_added_later_changes_no_older_fingerprint():
         {"model": {"name": "published"}},
         {"model": {"quirks": {"gate": True}}},
         {"loss": {"limit": 0.9}},
+        {"data": {"gap": 5}},
     ):
         assert config.experiment(**parts).fingerprint() != "83f3e986e3bc"
+
+
+def test_the_published_network_has_its_own_sizes_unless_told_otherwise():
+    model = config.experiment(model={"name": "published"}).model
+    assert (model.heads, model.language.max_words) == (4, 20)
+    assert (model.appearance_backbone.name, model.motion_backbone.name) == ("resnet101", "resnet34")
+    given = {"name": "published", "heads": 2, "appearance_backbone": {"weights": None}}
+    model = config.experiment(model=given).model
+    assert (model.heads, model.appearance_backbone.name, model.appearance_backbone.weights) == (
+        2, "resnet101", None,
+    )  # fmt: skip
+    assert config.experiment().model.appearance_backbone.name == "resnet50"
 
 
 def test_relative_paths_hang_from_the_repository(monkeypatch, tmp_path):

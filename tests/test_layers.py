@@ -77,7 +77,7 @@ MAY_IMPORT = {
     # a run
     "provenance": START,
     "training": [*START, *DATA, *MODEL, *JUDGEMENT, "provenance"],
-    "answers": [*START, *DATA, "training"],
+    "answers": [*START, *DATA, "metrics", "training"],
     "evaluation": [*START, *DATA, *JUDGEMENT, "answers", "provenance", "training"],
     # any video
     "background": [],
@@ -89,7 +89,6 @@ MAY_IMPORT = {
         *DATA,
         *MODEL,
         *JUDGEMENT,
-        "answers",
         "background",
         "intake",
         "pretrained",

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import zipfile
 
 import pytest
@@ -11,9 +12,11 @@ import torch
 from transformers import BertConfig, BertTokenizerFast
 
 from mmvs.config import experiment
+from mmvs.model.build import build_empty
 from mmvs.model.network import Network
 from mmvs.pretrained import CheckpointError
 from mmvs.segmenter import Segmenter
+from mmvs.training import Trained
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,34 @@ def test_a_saved_model_with_bert_and_torchvision_loads_without_a_download(tmp_pa
         assert torch.equal(one, other)
 
 
+def test_a_checkpoint_with_bert_and_torchvision_opens_without_a_download(tmp_path, monkeypatch):
+    """As `fit` leaves it: BERT's tokenizer and its config.json in `vocabulary`."""
+    words, sizes = tiny.run(tmp_path / "run").tokenizer, {"hidden_size": 16, "num_hidden_layers": 1}
+    bert = BertConfig(vocab_size=len(words), num_attention_heads=2, intermediate_size=16, **sizes)
+    bert.save_pretrained(tmp_path / "vocabulary")
+    words.save_pretrained(tmp_path / "vocabulary")
+    named = {"language": {"name": "bert-base-uncased"}, "appearance_backbone": {"name": "resnet18"}}
+    it = experiment(model=tiny.model(**named).model_dump())
+    network = build_empty(it.model, len(words), tmp_path / "vocabulary")
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", None)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    path = tiny.checkpoint(Trained(it, network, words, 0, 0.0), tmp_path)
+    opened = Segmenter.from_run(path)
+    assert opened.experiment == it
+    for one, other in zip(opened.network.parameters(), network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_path_is_looked_for_where_the_user_is(checkpoint, segmenter, tmp_path, monkeypatch):
+    segmenter.save_pretrained(tmp_path / "saved")
+    shutil.copytree(checkpoint.parent, tmp_path / "checkpoints")
+    monkeypatch.chdir(tmp_path)
+    for where in ("saved", "./saved", "checkpoints/best.ckpt", "."):
+        assert Segmenter.from_run(where).fingerprint() == segmenter.fingerprint()
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint .*beast\.ckpt$"):
+        Segmenter.from_run("checkpoints/beast.ckpt")
+
+
 class Harmful:
     ran = False
 
@@ -110,9 +141,33 @@ def test_foreign_checkpoints_are_refused_with_the_reason(checkpoint, tmp_path):
     torch.save(newer, tmp_path / "newer.ckpt")
     with pytest.raises(CheckpointError, match="(?s)newer.ckpt is of another version.*depth"):
         Segmenter.from_run(tmp_path / "newer.ckpt")
+    torch.save({**kept, "mmvs": {"experiment": "[1]"}}, tmp_path / "list.ckpt")
+    with pytest.raises(CheckpointError, match="list.ckpt is of another version"):
+        Segmenter.from_run(tmp_path / "list.ckpt")
     torch.save(kept, tmp_path / "alone.ckpt")
     with pytest.raises(CheckpointError, match="alone.ckpt: the folder `vocabulary`"):
         Segmenter.from_run(tmp_path / "alone.ckpt")
+
+
+def test_what_is_torn_is_refused_by_name(checkpoint, segmenter, tmp_path):
+    """A checkpoint without its parts, a torn vocabulary, a saved model with a torn or foreign file."""
+    kept = torch.load(checkpoint, weights_only=True)
+    shutil.copytree(checkpoint.parent / "vocabulary", tmp_path / "vocabulary")
+    for part in ("state_dict", "global_step"):
+        torch.save({key: value for key, value in kept.items() if key != part}, tmp_path / f"no_{part}.ckpt")
+        with pytest.raises(CheckpointError, match=f"no_{part}.ckpt: KeyError: '{part}'"):
+            Segmenter.from_run(tmp_path / f"no_{part}.ckpt")
+    (tmp_path / "vocabulary" / "tokenizer.json").write_text("{")
+    torch.save(kept, tmp_path / "best.ckpt")
+    with pytest.raises(CheckpointError, match="best.ckpt"):
+        Segmenter.from_run(tmp_path / "best.ckpt")
+
+    files = ("model.safetensors", "config.json", "config.json", "language/tokenizer.json")
+    for n, (name, content) in enumerate(zip(files, ("text", "{", "[1]", "{"), strict=True)):
+        segmenter.save_pretrained(tmp_path / f"saved{n}")
+        (tmp_path / f"saved{n}" / name).write_text(content)
+        with pytest.raises(CheckpointError, match=f"saved{n} holds no model"):
+            Segmenter.from_run(tmp_path / f"saved{n}")
 
 
 def test_a_folder_without_a_model_is_refused(segmenter, tmp_path):

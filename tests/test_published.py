@@ -1,8 +1,9 @@
 """The published network: equal to the one written down directly, and what holds whatever the weights."""
 
-from dataclasses import replace
+from dataclasses import pickle
 
 import pytest
+import replace
 import tiny
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from mmvs.losses_published import PublishedObjective
 from mmvs.model.build import build_network
 from mmvs.model.network import Network
 from mmvs.model.published import RELEASED, PublishedNetwork
-from mmvs.model.published_encoders import border, hold_resolution
+from mmvs.model.published_encoders import hold_resolution
 from mmvs.model.published_released import their_name
 from mmvs.model.recompute import recomputed
 from mmvs.schema import Batch
@@ -90,6 +91,10 @@ def test_every_weight_of_theirs_is_used_or_known_not_to_be(pair):
     pair.ours.load_released({f"module.{name}": value for name, value in one_copy.items()})
     for change, message in [
         ({"surprise.weight": torch.ones(2)}, "1 keys do not fit:\n  unknown: surprise.weight"),
+        ({"x.pooler.weight": torch.ones(2)}, "unknown: x.pooler.weight"),
+        ({"x.spatial_pos": torch.ones(2)}, "unknown: x.spatial_pos"),
+        ({"model.backbone.fc.weight": torch.ones(2)}, r"unknown: model\.backbone\.fc\.weight"),
+        ({f"more.{i}": torch.ones(2) for i in range(40)}, r"(?s)40 keys.*unknown: more\.39$"),
         ({"Flowmodel.bn1.bias": torch.ones(2)}, r"shape \(2,\), expected \(64,\): Flowmodel.bn1.bias"),
         ({"model.backbone.bn1.bias": torch.ones(64)}, "its two copies differ: Visionmodel.backbone.bn1.bias"),
     ]:
@@ -113,9 +118,12 @@ def test_a_file_is_read_if_it_holds_tensors_and_nothing_else(pair, tmp_path, mon
         torch.save(content, file)
         with pytest.raises(ValueError, match=message):
             PublishedNetwork.from_released(file)
-    file.write_bytes(b"no checkpoint")
-    with pytest.raises(ValueError, match="no file of tensors"):
-        PublishedNetwork.from_released(file)
+    torch.save(released, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    torn = (tmp_path / "old.pth").read_bytes()[:5000]
+    for content in (b"", b"hello there", b"no checkpoint", torn, pickle.dumps({"a": 1})):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"released\.pth: no "):
+            PublishedNetwork.from_released(file)
     with pytest.raises(FileNotFoundError, match="absent"):
         PublishedNetwork.from_released(tmp_path / "absent")
 
@@ -209,7 +217,7 @@ def test_every_parameter_receives_gradient():
 def test_every_quirk_changes_the_output(quirk):
     batch = tiny.batch()
     batch.words_mask[:, 5:] = False
-    batch.frames[..., :8, :], batch.flow[..., :8, :] = 0, 0  # padded above
+    batch.frames[..., :8, :], batch.flow[..., :8, :], batch.valid[:, :8] = 0, 0, False  # padded above
     backbone = tiny.NARROW | {"input": "wheel"}
     one, other = (network(motion_backbone=backbone, quirks={quirk: on}) for on in (False, True))
     with torch.no_grad():
@@ -240,12 +248,18 @@ def test_the_last_level_keeps_its_resolution():
         hold_resolution(nn.Sequential(nn.Conv2d(1, 1, 1)), partly=True)
 
 
-def test_border_by_hand():
-    frames = torch.zeros(1, 3, 5, 6, dtype=torch.uint8)
-    frames[0, 1, 1, 2] = frames[0, 2, 3, 4] = 1  # black in between is picture
-    expected = torch.ones(1, 5, 6, dtype=torch.bool)
-    expected[0, 1:4, 2:5] = False
-    assert torch.equal(border(frames), expected)
+def test_padding_is_known_and_not_guessed():
+    """The wheel is black where the canvas is padded, and only there: black pixels are picture."""
+    net = network(motion_backbone=tiny.NARROW | {"input": "wheel"}, quirks={"border": True})
+    frames, flow = torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, 2, 8, 8)
+    valid = torch.ones(2, 8, 8, dtype=torch.bool)
+    valid[:, :2] = False
+    black, white = ((x - net.motion.mean) / net.motion.std for x in (0, 255))
+    wheels = net.images(frames, flow, valid)[1]
+    assert torch.allclose(wheels[:, :, :2], black.expand(2, 3, 2, 8))
+    assert torch.allclose(wheels[:, :, 2:], white.expand(2, 3, 6, 8))
+    assert torch.equal(wheels, net.images(frames, flow, valid[0])[1])
+    assert torch.allclose(net.images(frames, flow)[1], white.expand(2, 3, 8, 8))
 
 
 def test_recomputing_changes_neither_gradients_nor_statistics():

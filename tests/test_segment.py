@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import threading
 
 import av
@@ -127,6 +128,15 @@ def test_a_finished_job_is_kept_and_another_one_takes_its_place(run, tmp_path, m
     segment_to_folder(segmenter, run / "clip.mp4", SENTENCES[:1], tmp_path, progress=False)
     assert contents_of(tmp_path / "masks") == ["1"], "no mask of the earlier job is left"
     assert len(list(csv.reader((tmp_path / "confidence.csv").open()))) == COUNT + 1
+
+
+@pytest.mark.parametrize("lost", ["overlay.mp4", "confidence.csv", "masks"])
+def test_a_finished_job_that_lost_a_result_is_done_again(run, whole, tmp_path, lost):
+    shutil.copytree(whole, tmp_path / "out")
+    path = tmp_path / "out" / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    segment_to_folder(Segmenter.from_run(run), run / "clip.mp4", SENTENCES, tmp_path / "out", progress=False)
+    assert contents(tmp_path / "out") == contents(whole)
 
 
 def test_files_of_somebody_else_are_left_alone(run, tmp_path, capsys):

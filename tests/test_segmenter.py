@@ -100,6 +100,14 @@ def test_a_very_large_frame(segmenter, monkeypatch):
     answers.close()
 
 
+def test_a_view_and_a_start_beyond_the_end(segmenter):
+    frames = noise(3)
+    for view in (frames[..., ::-1], frames[:, ::-1], frames[::-1]):
+        made, expected = (list(segmenter.segment(x, "the red circle")) for x in (view, view.copy()))
+        assert all(torch.equal(a.canvas, b.canvas) for a, b in zip(made, expected, strict=True))
+    assert list(segmenter.segment(frames, "the red circle", start=20)) == []
+
+
 def test_case_and_white_space_do_not_matter(segmenter):
     (one,) = segmenter.segment(noise(1), "the red circle")
     (other,) = segmenter.segment(noise(1), "  The RED\n circle ")
@@ -110,6 +118,8 @@ def test_what_cannot_be_used_is_refused_at_once(segmenter, tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     for video, sentences, error, reason in [
         (noise(), [], ValueError, "no sentence"),
+        (noise(), None, ValueError, "no sentence"),
+        (noise(), ["the circle", 3], ValueError, "sentences are text"),
         (noise(), ["the circle", "  "], ValueError, "sentence 2 is empty"),
         (noise(), "x" * 10_000, ValueError, "sentence 1 has 10,000 characters, 1,000 are the limit"),
         (

@@ -34,7 +34,7 @@ def plainly(network, frames, flow, words, mask, size, stride) -> Tensor:
             frames=frames[indices][None],
             flow=flow[indices][None],
             masks=torch.empty(0),
-            valid=torch.empty(0),
+            valid=torch.ones(1, *frames.shape[-2:], dtype=torch.bool),
             words=words,
             words_mask=mask,
             clip_of_sentence=torch.zeros(len(words), dtype=torch.long),
@@ -93,7 +93,7 @@ def test_each_frame_is_observed_once_and_each_sentence_read_once(monkeypatch):
     network, (frames, flow), (words, mask) = tiny.network(), video(10), sentences(3)
     observed, decided = [], []
     observe, segment = network.observe, network.segment
-    monkeypatch.setattr(network, "observe", lambda f, *a: observed.append(len(f)) or observe(f, *a))
+    monkeypatch.setattr(network, "observe", lambda f, *a, **k: observed.append(len(f)) or observe(f, *a, **k))
     monkeypatch.setattr(network, "segment", lambda *a: decided.append(len(a[1].words)) or segment(*a))
     monkeypatch.setattr(network.language, "forward", None)  # whoever reads again fails
     with torch.inference_mode():

@@ -80,21 +80,36 @@ def test_a_varying_frame_rate_keeps_its_times(frames, tmp_path):
     assert [round(1000 * seconds) for seconds, _ in source] == shown
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3])
-def test_the_display_matrix_turns_the_picture(frames, tmp_path, turns):
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_the_display_matrix_turns_and_mirrors_the_picture(frames, tmp_path, turns, mirrored):
     path = tmp_path / "phone.mp4"
     write_video(path, frames)
     content = bytearray(path.read_bytes())
     matrix = content.index(b"tkhd") + 4 + 40  # of the track header's version 0
     a, b = [(1, 0), (0, 1), (-1, 0), (0, -1)][turns]  # clockwise by a quarter turn each
+    side = -1 if mirrored else 1  # x runs the other way, before the picture is turned
     content[matrix : matrix + 36] = struct.pack(
-        ">9i", a << 16, b << 16, 0, -b << 16, a << 16, 0, 0, 0, 1 << 30
+        ">9i", side * a << 16, side * b << 16, 0, -b << 16, a << 16, 0, 0, 0, 1 << 30
     )
     path.write_bytes(content)
     source = open_video(path)
     upright = read_frames(path, [0])[0]
     assert source.size == ((W, H) if turns % 2 else (H, W))
+    upright = upright[:, ::-1] if mirrored else upright
     assert np.array_equal(next(iter(source))[1], np.rot90(upright, -turns))
+
+
+def test_a_text_is_no_video(tmp_path):
+    """FFmpeg would typeset it."""
+    (tmp_path / "notes.txt").write_text("hello\n" * 100)
+    with pytest.raises(VideoError, match="notes.txt: not a video, but a text"):
+        open_video(tmp_path / "notes.txt")
+
+
+def test_frames_of_varying_length_are_counted(frames, tmp_path):
+    shown = [0, 40, 100, 500, 520, 900, 1000, 1100, 1150, 1200, 1900, 2000]
+    assert open_video(coded(tmp_path / "a.mkv", frames, times=shown)).count == len(shown)
 
 
 def test_a_folder_in_the_order_of_its_numbers(frames, tmp_path):

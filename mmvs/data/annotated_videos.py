@@ -76,7 +76,11 @@ class AnnotatedVideos(Sequence[Sample]):
         """
         sample = self[i]
         indices = video.window(sample.frame, size, stride, self.frame_count(sample.video_id))
-        return indices, frames.read_frames(self.video_path(sample.video_id), indices)
+        return indices, self.frames(i, indices)
+
+    def frames(self, i: int, indices: list[int]) -> np.ndarray:
+        """Frames of sample i's video by 0-based index, (n, H, W, 3) uint8 RGB."""
+        return frames.read_frames(self.video_path(self[i].video_id), indices)
 
     def _video(self, video_id: str) -> tuple[int, tuple[int, int]]:
         if video_id not in self._facts:

@@ -17,7 +17,7 @@ from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.video import window
 from mmvs.data.words import encode, mirrored
 from mmvs.flow_store import FlowStore
-from mmvs.schema import Batch, Clip
+from mmvs.schema import Batch, Clip, Sample
 
 
 class Clips(Dataset):
@@ -45,7 +45,7 @@ class Clips(Dataset):
         clip = self._kept.get(item)
         if clip is None:
             clip = self._cut(self.positions[item])
-            if self.data.cache:
+            if self.data.cache and not self._draws:
                 self._kept[item] = clip
         return self._augmented(clip) if self.training else clip
 
@@ -57,10 +57,25 @@ class Clips(Dataset):
 
     def _cut(self, positions: list[int]) -> Clip:
         """Read the window of these samples, which share video and frame."""
-        indices, frames = self.samples.window(positions[0], self.data.frames, self.data.stride)
+        if self._draws:
+            indices = self._drawn_window(self.samples[positions[0]])
+            frames = self.samples.frames(positions[0], indices)
+        else:
+            indices, frames = self.samples.window(positions[0], self.data.frames, self.data.stride)
         present = self.samples.masks_in_frame(positions[0])
         masks = [torch.from_numpy(present[self.samples[i].instance_id]) for i in positions]
         return self._on_canvas(frames, indices, torch.stack(masks), positions)
+
+    @property
+    def _draws(self) -> bool:
+        return self.training and self.data.gap > 0
+
+    def _drawn_window(self, sample: Sample) -> list[int]:
+        """A window whose neighbours are 1 to `gap` frames apart, clamped to the video; published training."""
+        before, last = self.data.frames // 2, self.samples.frame_count(sample.video_id) - 1
+        gaps = torch.randint(1, self.data.gap + 1, (self.data.frames - 1,), generator=self.generator)
+        places = [*-gaps[:before].flip(0).cumsum(0).flip(0), 0, *gaps[before:].cumsum(0)]
+        return [min(max(sample.frame + int(place), 0), last) for place in places]
 
     def _on_canvas(self, frames: np.ndarray, indices: list[int], masks: Tensor, positions: list[int]) -> Clip:
         first, data = self.samples[positions[0]], self.data

@@ -6,8 +6,10 @@ given, upright and with its time, and `VideoSource.damage` says what did not.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from mmvs.data.video import VideoError
 
 FPS = 25.0  # of what carries no times
+TYPESET = ("tty", "bin", "xbin", "adf", "idf")  # text, which FFmpeg would show on a terminal's screen
 Timed = tuple[float, np.ndarray]  # seconds since the first frame, (H, W, 3) uint8 RGB
 
 
@@ -77,7 +80,9 @@ def _file(name: str) -> VideoSource:
     try:
         with av.open(name) as container:
             stream = _video_stream(name, container)
-            count = stream.frames or round(_seconds(container, stream) * float(stream.average_rate or 0))
+            if container.format.name in TYPESET:
+                raise VideoError(f"{name}: not a video, but a text")
+            count = stream.frames or _count(container, stream, Path(name).is_file())
     except FFmpegError as error:
         raise VideoError(f"{name}: not a video, or damaged from the start ({error.strerror})") from None
     return VideoSource(name, lambda source: _decoded(name, source), count or None)
@@ -93,6 +98,14 @@ def _video_stream(name: str, container: av.container.InputContainer) -> av.Video
             return stream
     kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
     raise VideoError(f"{name}: holds no video, only {kinds}")
+
+
+def _count(container: av.container.InputContainer, stream: av.VideoStream, local: bool) -> int:
+    """Frames of a video whose header does not tell: its packets, or of an address, which is slow, a guess."""
+    if local:
+        with suppress(FFmpegError):
+            return sum(packet.size > 0 for packet in container.demux(stream))
+    return round(_seconds(container, stream) * float(stream.average_rate or 0))
 
 
 def _seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float:
@@ -135,8 +148,7 @@ def _decoded(name: str, source: VideoSource) -> Iterator[Timed]:
                 begin = last if begin is None else begin
                 size = size or {"width": frame.width, "height": frame.height}
                 picture = rgb.reformat(frame, **size, format="rgb24").to_ndarray()
-                turned = np.rot90(picture, round(frame.rotation / 90))  # as its display matrix asks
-                yield last, np.ascontiguousarray(turned)
+                yield last, np.ascontiguousarray(_upright(picture, frame))
                 count += 1
         told = []
         if lost:
@@ -146,6 +158,17 @@ def _decoded(name: str, source: VideoSource) -> Iterator[Timed]:
             of = f"{stream.frames} frames" if stream.frames else f"{_seconds(container, stream):.2f} s"
             told.append(f"cut short: of {of} the last is frame {count - 1}, at {last - (begin or 0.0):.2f} s")
         source.damage = "; ".join(told)
+
+
+def _upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """A picture turned, and mirrored, as the frame's display matrix asks: 3 x 3, rows map x and y."""
+    asked = frame.side_data.get("DISPLAYMATRIX")
+    if asked is None:
+        return picture
+    (a, b), (c, d) = np.frombuffer(asked, np.int32).reshape(3, 3)[:2, :2].astype(float)
+    if a * d < b * c:
+        picture, a, b = picture[:, ::-1], -a, -b
+    return np.rot90(picture, -round(math.degrees(math.atan2(b, a)) / 90))
 
 
 def _folder(path: Path, fps: float) -> VideoSource:

@@ -19,11 +19,13 @@ _MIRROR = {"left": "right", "right": "left"}
 
 
 def tokenizer(language: Language, folder: Path, sentences: Iterable[str]) -> PreTrainedTokenizerBase:
-    """The tokenizer of a run: BERT's own, or for `small` the one in `folder`, made first if it is missing.
+    """The tokenizer of a run: the one in `folder`; else BERT's own, or for `small` one that is made there.
 
     Raises OSError (of transformers) when a named tokenizer is neither a local folder nor can be downloaded.
     """
     if language.name != "small":
+        if (folder / "tokenizer.json").exists():
+            return AutoTokenizer.from_pretrained(folder)
         local = resolve(language.name)
         return AutoTokenizer.from_pretrained(str(local) if local.is_dir() else language.name)
     if not (folder / "tokenizer.json").exists():

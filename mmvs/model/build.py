@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from torch import nn
 
 from mmvs.config import Model
@@ -16,3 +19,18 @@ def build_network(model: Model, vocabulary: int) -> nn.Module:
     """
     kind = {"multimodal": Network, "published": PublishedNetwork}[model.name]
     return kind(model, vocabulary)
+
+
+def build_empty(model: Model, vocabulary: int, language: Path) -> nn.Module:
+    """`build_network` for weights that are about to be loaded: no pretrained ones are fetched.
+
+    language  the folder with BERT's config.json that was kept with the weights; `small` needs none
+    """
+    parts: dict[str, Any] = {
+        name: getattr(model, name).model_copy(update={"weights": None})
+        for name in ("appearance_backbone", "motion_backbone")
+    }
+    architecture = language / "config.json"
+    if model.language.name != "small" and architecture.is_file():
+        parts["language"] = model.language.model_copy(update={"name": str(architecture.resolve())})
+    return build_network(model.model_copy(update=parts), vocabulary)

@@ -28,7 +28,6 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, backbone: Backbone, channels: int = 3, dilated: bool = False):
         super().__init__()
-        self.pretrained = backbone.name != "narrow" and backbone.weights is not None
         if backbone.name == "narrow":
             self.body, self.widths = _narrow(backbone.widths, channels)
         else:
@@ -101,7 +100,6 @@ class LanguageEncoder(nn.Module):
 
     def __init__(self, language: Language, vocabulary: int, width: int):
         super().__init__()
-        self.pretrained = language.name != "small" and not language.name.endswith(".json")
         self.bert = bert(language, vocabulary)
         self.project = nn.Linear(self.bert.config.hidden_size, width)
         # Over the batch, as published: what all sentences share is taken out, what tells them apart is left.

@@ -64,12 +64,15 @@ class Network(nn.Module):
             Observed(tops, observed.levels, observed.size), sentences, batch.clip_of_sentence, batch.target
         )
 
-    def observe(self, frames: Tensor, flow: Tensor, targets: Tensor | None = None) -> Observed:
+    def observe(
+        self, frames: Tensor, flow: Tensor, targets: Tensor | None = None, valid: Tensor | None = None
+    ) -> Observed:
         """All that does not depend on language, frame by frame.
 
         frames   (F, 3, H, W) uint8 RGB
         flow     (F, 2, H, W) float, pixels per frame
         targets  positions of the frames whose fine levels are wanted, None for all
+        valid    not needed here; see PublishedNetwork.observe
 
         Returns Observed: tops (F, D, h, w) of appearance and motion; levels of both, fine to coarse.
         """

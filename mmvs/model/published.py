@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
-from mmvs.config import Backbone, Language, Model, Quirks
+from mmvs.config import Backbone, Model, Quirks
 from mmvs.model.encoders import AppearanceEncoder, MotionEncoder, bert
 from mmvs.model.pointwise import prefer_onednn
-from mmvs.model.published_encoders import Context, PublishedLanguage, border, hold_resolution
+from mmvs.model.published_encoders import Context, PublishedLanguage, hold_resolution
 from mmvs.model.published_fusion import Contrast, PublishedFusion, resized
 from mmvs.model.published_released import read_released, translate
 from mmvs.model.published_transformer import PublishedTransformer
@@ -22,12 +22,8 @@ from mmvs.schema import Batch, Features, Observed, Prediction, Sentences
 RELEASED = Model(
     name="published",
     quirks=Quirks(masked_keys=True, gate=True, dilation=True, border=True),
-    width=256,
-    heads=4,
-    layers=4,
     appearance_backbone=Backbone(name="resnet101", weights=None),
     motion_backbone=Backbone(name="resnet34", weights=None),
-    language=Language(max_words=20),
 )
 # Of each backbone the stem and the two finest levels compute their inner maps again for the gradient: four
 # tenths of what a backbone keeps, for a sixth of its work.
@@ -120,7 +116,8 @@ class PublishedNetwork(nn.Module):
             # Read first: what is done last is the first to be undone, and BERT's gradients are as large as
             # what the backbones keep for theirs.
             said = self.read(batch.words, batch.words_mask)
-            seen = self.observe(batch.frames.flatten(0, 1), batch.flow.flatten(0, 1), targets)
+            valid = batch.valid.repeat_interleave(frames, 0)
+            seen = self.observe(batch.frames.flatten(0, 1), batch.flow.flatten(0, 1), targets, valid)
             seen.tops = [top.unflatten(0, (clips, frames)) for top in seen.tops]
             return self.decide(seen, said, batch.clip_of_sentence, batch.target)
         return self.segment(*self.given(batch, flow, tokens, attention))
@@ -140,24 +137,27 @@ class PublishedNetwork(nn.Module):
         seen.tops = [top.unflatten(0, (clips, length)) for top in seen.tops]
         return seen, said, own, target
 
-    def observe(self, frames: Tensor, flow: Tensor, targets: Tensor | None = None) -> Observed:
+    def observe(
+        self, frames: Tensor, flow: Tensor, targets: Tensor | None = None, valid: Tensor | None = None
+    ) -> Observed:
         """All that does not depend on language, frame by frame.
 
         frames   (F, 3, H, W) uint8 RGB
         flow     (F, 2, H, W) float, pixels per frame
         targets  positions of the frames whose fine levels are wanted, None for all
+        valid    (F, H, W) or (H, W) bool, False on the padding around the picture; None: there is none
 
         Returns Observed: tops (F, D, h, w) of appearance and motion; levels (F, 2D, h_k, w_k), fine to
         coarse: what both contribute to the fusions.
         """
-        return self.observe_images(*self.images(frames, flow), targets)
+        return self.observe_images(*self.images(frames, flow, valid), targets)
 
-    def images(self, frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+    def images(self, frames: Tensor, flow: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`observe`'s frames and flow as the backbones see them: (F, 3, H, W) both, normalised."""
         wheels = self.motion.images(flow)
-        if self.quirks.border and self.motion.wheel:
+        if self.quirks.border and self.motion.wheel and valid is not None:
             black = -self.motion.mean / self.motion.std
-            wheels = torch.where(border(frames)[:, None], black, wheels)
+            wheels = torch.where(valid.unsqueeze(-3), wheels, black)
         return self.appearance.images(frames), wheels
 
     def observe_images(self, frames: Tensor, flow: Tensor, targets: Tensor | None = None) -> Observed:
@@ -190,7 +190,7 @@ class PublishedNetwork(nn.Module):
         how well appearance and motion agree with the sentence, and `appearance`, `motion`, `sentence` what
         these compare.
         """
-        logits, looks, moves, attention = self._decide(seen, said, clip_of_sentence, target)
+        logits, looks, moves, attention = self._decide(seen, said, clip_of_sentence, target, look=True)
         appearance, motion, sentence = self.contrast(looks, moves, said.summary)
         agreement = (torch.einsum("ndhw,nd->nhw", x, sentence)[:, None] for x in (appearance, motion))
         coarse, decoder = (torch.tan(x.clamp(-0.95, 0.95) * (torch.pi / 2)) for x in agreement)
@@ -206,14 +206,14 @@ class PublishedNetwork(nn.Module):
 
     def segment(self, seen: Observed, said: Sentences, clip_of_sentence: Tensor, target: int) -> Tensor:
         """The masks' logits (N, 1, H, W) alone, without what training and figures need beside them."""
-        return resized(self._decide(seen, said, clip_of_sentence, target)[0], seen.size)
+        return resized(self._decide(seen, said, clip_of_sentence, target, look=False)[0], seen.size)
 
     def _decide(
-        self, seen: Observed, said: Sentences, clip_of_sentence: Tensor, target: int
-    ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
-        """Logits (N, 1, h, w) at the finest level; appearance and motion of all levels; attention."""
+        self, seen: Observed, said: Sentences, clip_of_sentence: Tensor, target: int, look: bool
+    ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor | None]:
+        """Logits (N, 1, h, w) at the finest level; appearance and motion of all levels; the look at words."""
         tops = (top[clip_of_sentence] for top in seen.tops)
-        features, attention = self.transformer(said.words, said.mask, *tops, target)
+        features, attention = self.transformer(said.words, said.mask, *tops, target, look)
         looks, moves = [], []
         for fusion, level in zip(reversed(self.fusions), reversed(seen.levels), strict=True):
             look, move, features = fusion(level[clip_of_sentence], said.words[:, 0], features)

@@ -70,21 +70,3 @@ def hold_resolution(layer: nn.Module, partly: bool) -> None:
     behind = [c for c in layer.modules() if isinstance(c, nn.Conv2d) and c.kernel_size == (3, 3)][1:]
     for convolution in [first.conv1] if partly else behind if strided else []:
         convolution.dilation = convolution.padding = (2, 2)
-
-
-def border(frames: Tensor) -> Tensor:
-    """Where frames were padded: rows and columns at the edges that are black all along.
-
-    frames  (F, 3, H, W) uint8
-
-    Returns (F, H, W) bool.
-    """
-    lit = frames.amax(1) > 0
-    rows, columns = (_between_first_and_last(lit.any(axis)) for axis in (2, 1))
-    return ~(rows[:, :, None] & columns[:, None])
-
-
-def _between_first_and_last(lit: Tensor) -> Tensor:
-    """(F, S) bool: True from the first to the last True of every row."""
-    since, until = lit.cumsum(1) > 0, lit.flip(1).cumsum(1).flip(1) > 0
-    return since & until

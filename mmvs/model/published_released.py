@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,7 +61,8 @@ _WITHIN = [
 ]
 # In their file but not in what they compute: a head of BERT's, a layer that nothing calls, and constants.
 UNUSED = re.compile(
-    r"\.pooler\.|aspp\.embedding_project\.|(^|\.)spatial_pos$|\.embeddings\.(position_ids|token_type_ids)$"
+    r"Languagemodel\.Languagemodel\.(pooler\.dense\.(weight|bias)|embeddings\.(position_ids|token_type_ids))"
+    r"|LanguagemodelGuidedSegmentation\.((flow_)?aspp\.embedding_project\.\d\.\w+|(up_\w+\.)?spatial_pos)"
 )
 _TWIN = ("model.", "Visionmodel.")  # the appearance backbone stands under both
 
@@ -88,14 +88,15 @@ def translate(released: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dic
     released  theirs; the appearance backbone under either of its names or both
     ours      the state dict to be filled: its names and shapes count
 
-    Raises ValueError naming every key that is unknown, missing, of another shape, or differs between its two
-    copies.
+    Raises ValueError naming every key that is unknown, of another shape, or differs between its two copies,
+    and those that are missing (of more than 20, the first).
     """
     if released and all(key.startswith("module.") for key in released):  # saved from nn.DataParallel
         released = {key.removeprefix("module."): value for key, value in released.items()}
-    kept, problems = {}, []
+    kept, said, problems, missing = {}, {}, [], []
     for key, value in released.items():
         name = _TWIN[1] + key.removeprefix(_TWIN[0]) if key.startswith(_TWIN[0]) else key
+        said[name] = key
         if name in kept and not torch.equal(kept[name], value):
             problems.append(f"its two copies differ: {name}")
         kept[name] = value
@@ -104,18 +105,18 @@ def translate(released: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dic
         theirs = their_name(name)
         value = kept.pop(theirs, None)
         if value is None:
-            problems.append(f"missing: {theirs}")
+            missing.append(f"missing: {theirs}")
         elif _squeezed(value.shape) != _squeezed(like.shape):
             problems.append(f"shape {tuple(value.shape)}, expected {tuple(like.shape)}: {theirs}")
         else:
             found[name] = value.reshape(like.shape)
-    problems += [f"unknown: {key}" for key in kept if not UNUSED.search(key)]
-    if problems:
-        shown = "\n  ".join(problems[:20]) + (
-            f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
-        )
+    problems += [f"unknown: {said[name]}" for name in kept if not UNUSED.fullmatch(name)]
+    if problems or missing:
+        more = [f"and {len(missing) - 20} more are missing"] if len(missing) > 20 else []
+        shown = "\n  ".join([*problems, *missing[:20], *more])
+        count = len(problems) + len(missing)
         raise ValueError(
-            f"these are not the published network's weights, {len(problems)} keys do not fit:\n  {shown}"
+            f"these are not the published network's weights, {count} keys do not fit:\n  {shown}"
         )
     return found
 
@@ -129,10 +130,9 @@ def read_released(path: str | Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"no file {path}: give the checkpoint that the authors released")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"no file of tensors; save a state dict alone ({str(error).splitlines()[0]})"
-        ) from None
+    except Exception as error:  # torch raises many kinds: of an empty, a torn, a foreign file
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"no file of tensors; save a state dict alone ({reason})") from None
     for wrapped in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapped), dict):
             content = content[wrapped]

@@ -106,8 +106,9 @@ class PublishedTransformer(nn.Module):
         self.blocks = nn.ModuleList(PublishedBlock(width, heads, dropout, masked_keys) for _ in range(layers))
 
     def forward(
-        self, words: Tensor, words_mask: Tensor, appearance: Tensor, motion: Tensor, target: int
-    ) -> tuple[Tensor, Tensor]:
+        self, words: Tensor, words_mask: Tensor, appearance: Tensor, motion: Tensor, target: int,
+        look: bool = True,
+    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         """Let words, appearance and motion inform each other.
 
         words       (N, L, D)
@@ -115,8 +116,9 @@ class PublishedTransformer(nn.Module):
         appearance  (N, T, D, h, w)
         motion      (N, T, D, h, w)
         target      position of the target frame
+        look        also tell how much the answer looks at each word
 
-        Returns its appearance (N, D, h, w), and how much that looks at each word, (N, L, h, w).
+        Returns its appearance (N, D, h, w), and that look, (N, L, h, w) or None.
         """
         n, frames, _, h, w = appearance.shape
         sizes = [words.shape[1], h * w, h * w]
@@ -127,6 +129,8 @@ class PublishedTransformer(nn.Module):
         *first, last = self.blocks
         for block in first:
             tokens = block(tokens, seen, sizes, frames)
-        attention = last.attention(tokens.unflatten(0, (n, frames))[:, target], words_mask, sizes)
-        answer = last.answer(tokens, seen, sizes, frames, target)
-        return tuple(x.transpose(1, 2).unflatten(2, (h, w)) for x in (answer, attention))
+        maps = [last.answer(tokens, seen, sizes, frames, target)]
+        if look:
+            maps.append(last.attention(tokens.unflatten(0, (n, frames))[:, target], words_mask, sizes))
+        answer, *attention = (x.transpose(1, 2).unflatten(2, (h, w)) for x in maps)
+        return answer, attention[0] if attention else None
