@@ -14,7 +14,10 @@ from typing import Any
 
 from mmvs.config import ROOT, Experiment
 
-_PACKAGES = ("torch", "torchvision", "transformers", "lightning", "numpy", "opencv-python", "av", "h5py")
+_PACKAGES = (
+    "torch", "torchvision", "transformers", "lightning", "numpy", "opencv-python", "opencv-python-headless",
+    "av", "h5py",
+)  # fmt: skip
 
 
 def provenance(
@@ -35,7 +38,7 @@ def provenance(
         "parameters": experiment.model_dump(mode="json"),
         **git_state(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
         "device": device,
         "wall_seconds": {stage: round(seconds, 1) for stage, seconds in wall_seconds.items()},
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

@@ -1,9 +1,9 @@
 """The published network: equal to the one written down directly, and what holds whatever the weights."""
 
-from dataclasses import pickle
+import pickle
+from dataclasses import replace
 
 import pytest
-import replace
 import tiny
 import torch
 from torch import nn
