@@ -110,7 +110,8 @@ def test_a_stopped_job_goes_on_to_the_same_results(run, whole, tmp_path, monkeyp
     assert done == list(range(COUNT)), "every frame once"
     if masks == "png":
         assert contents(tmp_path) == contents(whole)
-        assert np.abs(overlay(tmp_path) - overlay(whole)).mean() < 2
+        made, expected = overlay(tmp_path), overlay(whole)
+        assert np.abs(made - expected).mean() < 6 < np.abs(made[1:] - expected[:-1]).mean()
     else:
         assert (tmp_path / "confidence.csv").read_bytes() == (whole / "confidence.csv").read_bytes()
 
