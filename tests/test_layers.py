@@ -71,12 +71,13 @@ MAY_IMPORT = {
     "model.attention": START,
     "model.*": [*START, "model.attention"],
     # judgement: never the model, never the data
-    "losses": START,
+    "losses": [*START, "losses_published"],
     "losses_published": ["schema"],
     "metrics": START,
     # a run
     "provenance": START,
-    "training": [*START, *DATA, *MODEL, *JUDGEMENT, "provenance"],
+    "network_training": [*START, *MODEL, *JUDGEMENT],
+    "training": [*START, *DATA, *MODEL, "network_training", "provenance"],
     "answers": [*START, *DATA, "metrics", "training"],
     "evaluation": [*START, *DATA, *JUDGEMENT, "answers", "provenance", "training"],
     # any video

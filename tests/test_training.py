@@ -16,7 +16,8 @@ from mmvs.data.catalogue import prepare
 from mmvs.data.video import VideoError
 from mmvs.evaluation import evaluate, ladder
 from mmvs.flow import FlowError
-from mmvs.training import NetworkTraining, fit
+from mmvs.network_training import NetworkTraining
+from mmvs.training import fit
 
 
 @pytest.fixture(scope="module")
