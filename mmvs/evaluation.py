@@ -23,6 +23,7 @@ from mmvs.data.catalogue import open_dataset, open_flow
 from mmvs.data.clips import Clips
 from mmvs.flow import estimator
 from mmvs.metrics import ScoresByKind, binarised, foreground_score
+from mmvs.processes import rank
 from mmvs.provenance import as_json, provenance, write_whole
 from mmvs.schema import Clip
 from mmvs.training import Trained, arguments, fit
@@ -190,4 +191,6 @@ def _write_table(file: Path, rows: list[list[Any]]) -> None:
 
 
 if __name__ == "__main__":
-    evaluate(fit(arguments("Score one experiment on its data sets; trains it first if need be.")))
+    trained = fit(arguments("Score one experiment on its data sets; trains it first if need be."))
+    if rank() == 0:  # of `torchrun`: one process is enough to score
+        evaluate(trained)

@@ -48,8 +48,8 @@ class NetworkTraining(lightning.LightningModule):
         """Log the scores that choose the best checkpoint."""
         scores = self.validation.compute()
         self.validation.reset()
-        self.log("val/mean_iou", scores["mean_iou"], prog_bar=True)
-        self.log("val/overall_iou", scores["overall_iou"])
+        self.log("val/mean_iou", scores["mean_iou"], prog_bar=True, sync_dist=True)
+        self.log("val/overall_iou", scores["overall_iou"], sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over backbones, language and the rest, each with its own rate; warm-up, then cosine decay."""

@@ -10,6 +10,7 @@ import argparse
 import errno
 import json
 import logging
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +20,19 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 from torch.utils.data import DataLoader, RandomSampler
 from transformers import PreTrainedTokenizerBase
 
-from mmvs import config
+from mmvs import config, processes
 from mmvs.config import Experiment
 from mmvs.data.catalogue import open_dataset, open_flow
-from mmvs.data.clips import Clips, collate
+from mmvs.data.clips import Clips, collate, draw_apart
 from mmvs.data.words import tokenizer
 from mmvs.model.build import build_empty
 from mmvs.network_training import NetworkTraining
+from mmvs.processes import one_at_a_time
 from mmvs.provenance import as_json, write_whole
 
 
@@ -48,17 +51,19 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
     """Train, or go on training, or load what is trained: whichever `reports/<run>` still needs.
 
     A run made with other parameters is moved aside (`checkpoints-<its fingerprint>`), never overwritten.
+    Under `torchrun` every process trains on its share of the clips, with `training.batch` of them a step.
     Raises DataError or FlowError, naming the file, where data are missing: `catalogue.prepare` makes them.
     """
     folder, t = experiment.folder, experiment.training
     checkpoints = folder / "checkpoints"
-    _set_aside_other_run(experiment, checkpoints)
     if t.threads:
         torch.set_num_threads(t.threads)
 
     samples = open_dataset(experiment.data.train_on, experiment.data)
     sentences = {samples[i].sentence for i in range(len(samples))}
-    words = tokenizer(experiment.model.language, checkpoints / "vocabulary", sentences)
+    with one_at_a_time(folder / "checkpoints.lock"):
+        _set_aside_other_run(experiment, checkpoints)
+        words = tokenizer(experiment.model.language, checkpoints / "vocabulary", sentences)
     if (checkpoints / "finished.json").exists():
         return load(checkpoints / "best.ckpt", experiment)
 
@@ -72,9 +77,13 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
         "persistent_workers": experiment.data.workers > 0,
         "pin_memory": torch.cuda.is_available(),
     }
-    clips = Clips(samples, flow, experiment.data, training=True, seed=experiment.seed, only=training)
+    drawing = experiment.seed + 100_000 * processes.rank()  # what is augmented how
+    clips = Clips(samples, flow, experiment.data, training=True, seed=drawing, only=training)
     drawn = RandomSampler(clips, generator=torch.Generator().manual_seed(experiment.seed))
-    train_loader = DataLoader(clips, t.batch, sampler=drawn, drop_last=len(clips) >= t.batch, **loader)
+    whole = len(clips) >= t.batch * math.prod(processes.layout().values())
+    train_loader = DataLoader(
+        clips, t.batch, sampler=drawn, drop_last=whole, worker_init_fn=draw_apart, **loader
+    )
     held_out = Clips(samples, flow, experiment.data, only=validation)
     val_loader = DataLoader(held_out, t.batch, **loader)
 
@@ -82,9 +91,7 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
     part = f"part-{len(list((folder / 'logs').glob('part-*'))):03d}"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advice between the progress bars
     module = NetworkTraining(experiment, len(words))
-    if not (checkpoints / "vocabulary" / "config.json").exists():  # a checkpoint is opened without a download
-        words.save_pretrained(checkpoints / "vocabulary")
-        module.network.language.bert.config.save_pretrained(checkpoints / "vocabulary")
+    _keep_vocabulary(checkpoints / "vocabulary", words, module.network)
     last = checkpoints / "last.ckpt"
     trainer = lightning.Trainer(
         max_steps=t.steps,
@@ -94,6 +101,7 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
         num_sanity_val_steps=0,
         gradient_clip_val=t.clip,
         precision=_precision(t.precision),
+        **processes.layout(),
         log_every_n_steps=min(10, t.steps),
         logger=[kind(folder / "logs", name=None, version=part) for kind in (CSVLogger, TensorBoardLogger)],
         callbacks=[
@@ -120,7 +128,10 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
                 f"{error.strerror}: too little disk; make room and call fit again, it goes on from last.ckpt"
             )
             raise OSError(error.errno, advice, str(folder)) from error
-    _join_curves(folder / "logs")
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # from here on every process is on its own again
+    if trainer.is_global_zero:
+        _join_curves(folder / "logs")
     if trainer.interrupted:
         raise KeyboardInterrupt(f"training stopped at step {trainer.global_step}; call fit again to go on")
     if trainer.is_global_zero:
@@ -152,14 +163,21 @@ def load(checkpoint: Path, experiment: Experiment) -> Trained:
             f"{checkpoint} is of another version of the network: move its folder away and call fit "
             f"again, which trains anew ({error})"
         ) from None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     finished = checkpoint.parent / "finished.json"
     done = (
         json.loads(finished.read_text())
         if finished.exists()
         else {"steps": kept["global_step"], "seconds": 0.0}
     )
-    return Trained(experiment, network.to(device).eval(), words, done["steps"], done["seconds"])
+    return Trained(experiment, network.to(processes.device()).eval(), words, done["steps"], done["seconds"])
+
+
+@rank_zero_only
+def _keep_vocabulary(folder: Path, words: PreTrainedTokenizerBase, network: nn.Module) -> None:
+    """What a checkpoint needs to be opened without a download."""
+    if not (folder / "config.json").exists():
+        words.save_pretrained(folder)
+        network.language.bert.config.save_pretrained(folder)
 
 
 def _split(samples, experiment: Experiment) -> tuple[list[int], list[int]]:
@@ -224,5 +242,5 @@ if __name__ == "__main__":
     from mmvs.data.catalogue import prepare
 
     chosen = arguments("Train one experiment; call it again to go on where it stopped.")
-    prepare(chosen)
+    prepare(chosen, progress=processes.rank() == 0)
     fit(chosen)

@@ -12,7 +12,7 @@ import pytest
 
 from mmvs.config import ROOT
 
-START = ["schema", "config"]
+START = ["schema", "config", "processes"]
 DATA = ["data.*", "flow", "flow_store"]
 MODEL = ["model.*"]
 JUDGEMENT = ["losses", "losses_published", "metrics"]
@@ -21,6 +21,7 @@ JUDGEMENT = ["losses", "losses_published", "metrics"]
 MAY_IMPORT = {
     "schema": [],
     "config": [],
+    "processes": [],
     # data: from a file's frames to a batch
     "data.frame_folder": [*START, "data.video"],
     "data.frames": [*START, "data.frame_folder", "data.video"],

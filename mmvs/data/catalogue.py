@@ -12,6 +12,7 @@ from mmvs.data.csv_files import columns
 from mmvs.data.jhmdb import JHMDBSentences
 from mmvs.flow import estimator
 from mmvs.flow_store import FlowStore, Summary
+from mmvs.processes import one_at_a_time
 
 NAMES = (
     "a2d-train", "a2d-test", "jhmdb", "moving_shapes-train", "moving_shapes-test", "moving_shapes-unseen",
@@ -74,5 +75,7 @@ def prepare(experiment: Experiment, progress: bool = True) -> dict[str, Summary]
     for name in names:
         samples = open_dataset(name, data)
         videos = {video: samples.video_path(video) for video in samples.videos}
-        summaries[name] = open_flow(name, experiment).compute(videos, experiment.flow.workers, progress)
+        store = open_flow(name, experiment)
+        with one_at_a_time(store.root / ".lock"):
+            summaries[name] = store.compute(videos, experiment.flow.workers, progress)
     return summaries

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 from torchvision.transforms import v2
 from transformers import PreTrainedTokenizerBase
 
@@ -113,6 +113,12 @@ class Clips(Dataset):
             clip.target,
             clip.original_size,
         )
+
+
+def draw_apart(worker: int) -> None:
+    """A worker_init_fn for DataLoader: its processes draw different augmentations, not all the same ones."""
+    clips = get_worker_info().dataset
+    clips.generator.manual_seed(clips.generator.initial_seed() + 1000 * (worker + 1))
 
 
 def collate(tokenizer: PreTrainedTokenizerBase, max_words: int) -> Callable[[list[Clip]], Batch]:

@@ -28,6 +28,7 @@ from mmvs.config import MovingShapes
 from mmvs.data.shapes_clip import draw_clip, render, render_clip
 from mmvs.data.shapes_tree import Written, replace, write_instances, write_tables
 from mmvs.data.video import write_video
+from mmvs.processes import one_at_a_time
 
 __all__ = ["render", "write"]
 
@@ -50,13 +51,19 @@ def write(
     """Write the data set below `root`, or return at once where these settings are written already.
 
     A broken run is resumed; a data set of other settings is replaced. The bytes of the annotations
-    depend on the settings only, not on `workers` (processes; default one per CPU).
+    depend on the settings only, not on `workers` (processes; default one per CPU). One job writes at a time.
     Raises OSError naming the folder when the disk is too full or the folder holds something else.
     """
     root = Path(root)
     wanted = json.dumps(settings.model_dump(), indent=2)
-    if _text(root / FINISHED) == wanted:
-        return root
+    if _text(root / FINISHED) != wanted:
+        with one_at_a_time(root.with_name(f".{root.name}.lock")):
+            if _text(root / FINISHED) != wanted:  # still: whoever was let in before may have written it
+                _write(root, settings, wanted, progress, workers)
+    return root
+
+
+def _write(root: Path, settings: MovingShapes, wanted: str, progress: bool, workers: int | None) -> None:
     _check_folder(root, settings)
     _make_room(root, wanted)
     root.mkdir(parents=True, exist_ok=True)
@@ -70,7 +77,6 @@ def write(
     for tree in (root, root / "unseen"):
         write_tables(tree, [clip for clip in written if clip.tree == tree], settings)
     os.replace(root / UNFINISHED, root / FINISHED)
-    return root
 
 
 def _run(jobs: list[Job], workers: int | None) -> Iterable[Written]:

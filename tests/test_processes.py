@@ -1,0 +1,151 @@
+"""Several processes on one experiment: they wait for each other, share the clips, and draw apart."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import tiny
+import torch
+import yaml
+from torch.utils.data import DataLoader, Dataset
+
+from mmvs import config, processes
+from mmvs.data.catalogue import open_dataset
+from mmvs.data.clips import draw_apart
+from mmvs.processes import one_at_a_time
+from mmvs.training import fit
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from mmvs.processes import one_at_a_time
+with one_at_a_time(Path(sys.argv[1])):
+    print("in", flush=True)
+    time.sleep(float(sys.argv[2]))
+    Path(sys.argv[1]).with_name("done").touch()
+"""
+
+
+def holder(lock, seconds) -> subprocess.Popen:
+    """Another process that has the lock, and keeps it for some seconds."""
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(lock), str(seconds)], stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "in\n"
+    return other
+
+
+def test_the_second_waits_for_the_first_and_says_so(tmp_path, capsys):
+    lock = tmp_path / "work" / "lock"
+    other = holder(lock, 0.5)
+    assert not (tmp_path / "work" / "done").exists()
+    with one_at_a_time(lock):
+        assert (tmp_path / "work" / "done").exists()
+    assert f"another process is at work on {tmp_path / 'work'}" in capsys.readouterr().err
+    assert other.wait() == 0
+    with one_at_a_time(lock):
+        pass
+    assert not capsys.readouterr().err
+
+
+def test_neither_a_killed_process_nor_an_error_leaves_the_lock(tmp_path):
+    other = holder(tmp_path / "lock", 60)
+    other.kill()
+    other.wait()
+    start = time.monotonic()
+    with pytest.raises(KeyError), one_at_a_time(tmp_path / "lock"):
+        raise KeyError
+    with one_at_a_time(tmp_path / "lock"):
+        assert time.monotonic() - start < 10
+
+
+def test_where_no_lock_can_be_made_nobody_waits(tmp_path):
+    (tmp_path / "file").touch()
+    with one_at_a_time(tmp_path / "file" / "lock"):  # a folder that cannot be: as one that is read-only
+        pass
+
+
+def test_a_process_knows_its_place(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert processes.rank() == 0 and processes.layout() == {"devices": 1, "num_nodes": 1}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert processes.device() == torch.device("cuda:0")
+    for name, value in {"RANK": 7, "LOCAL_RANK": 3, "LOCAL_WORLD_SIZE": 4, "GROUP_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    assert processes.rank() == 7 and processes.layout() == {"devices": 4, "num_nodes": 2}
+    assert processes.device() == torch.device("cuda:3")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert processes.device() == torch.device("cpu")
+
+
+class Draws(Dataset):
+    """What the data set's own generator draws, item by item."""
+
+    def __init__(self):
+        self.generator = torch.Generator().manual_seed(5)
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, item):
+        return torch.rand((), generator=self.generator)
+
+
+def test_a_loaders_workers_draw_apart():
+    alike = torch.cat(list(DataLoader(Draws(), 2, num_workers=2)))
+    assert len(set(alike.tolist())) == 4  # what has to be mended: both workers draw the same
+    apart = [torch.cat(list(DataLoader(Draws(), 2, num_workers=2, worker_init_fn=draw_apart))) for _ in "ab"]
+    assert len(set(apart[0].tolist())) == 8 and torch.equal(*apart)
+
+
+def test_two_processes_prepare_once_and_share_the_clips(tmp_path):
+    told = {
+        "run": "two",
+        "reports": str(tmp_path / "reports"),
+        "data": {
+            "train_on": "moving_shapes-train",
+            "evaluate_on": ["moving_shapes-test"],
+            "roots": {"moving_shapes": str(tmp_path / "data")},
+            "size": 64,
+            "stride": 3,
+            "workers": 0,
+            "moving_shapes": {"train_clips": 5, "test_clips": 1, "unseen_clips": 1},
+        },
+        "flow": {"root": str(tmp_path / "flow"), "workers": 1},
+        "model": tiny.model().model_dump(),
+        "training": {
+            "steps": 9,
+            "batch": 2,
+            "warmup": 1,
+            "validate_every": 9,
+            "validation_clips": 1,
+            "threads": 1,
+        },
+    }
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(told))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(
+        [*torchrun, "-m", "mmvs.training", str(tmp_path / "two.yaml")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert ran.returncode == 0, ran.stderr[-4000:]
+
+    run = config.load(tmp_path / "two.yaml")
+    assert fit(run, progress=False).steps == 9  # loaded: it is finished
+    assert [part.name for part in (run.folder / "logs").glob("part-*")] == ["part-000"]
+
+    samples = open_dataset("moving_shapes-train", run.data)
+    frames = {(sample.video_id, sample.frame) for sample in samples}
+    held_out = 1  # of 5 videos, all with as many annotated frames
+    clips = len(frames) * (5 - held_out) // 5
+    an_epoch = clips // (2 * 2)  # steps, of two processes with two clips each
+    curves = pd.read_csv(run.folder / "logs" / "metrics.csv")
+    assert curves["epoch"].max() == (9 - 1) // an_epoch, (clips, curves[["epoch", "step"]])
