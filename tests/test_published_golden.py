@@ -20,7 +20,7 @@ from mmvs.model.published_fusion import resized
 from mmvs.model.published_released import their_name
 from mmvs.schema import Batch
 
-pytestmark = pytest.mark.skipif(not golden.FOLDER.is_dir(), reason="no reference outputs at ../shared/golden")
+pytestmark = pytest.mark.skipif(not golden.FOLDER.is_dir(), reason=f"no reference outputs in {golden.FOLDER}")
 
 TARGET = 2  # the last of three frames
 NOISE = 2e-4  # of a stage's standard deviation: float32 reaches 0.6e-4, the smallest slip worth catching 5e-4
