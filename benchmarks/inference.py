@@ -35,11 +35,12 @@ from mmvs.intake import intake
 from mmvs.model.inference import ready_for_inference
 from mmvs.model.network import Network
 from mmvs.model.published import PublishedNetwork
+from mmvs.processes import device
 from mmvs.schema import Batch
 from mmvs.streaming import Picture, Streaming
 
 Plain = Callable[[Batch], Tensor]  # one window and one sentence → probability (1, H, W)
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DEVICE = device()
 WORDS = 15  # of a sentence, [CLS] and [SEP] included
 SIZE = (240, 320)  # of the video: height, width
 

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from mmvs.config import Flow, resolve
+from mmvs.processes import device
 
 # torch, torchvision and ptlflow are imported where they are needed: the processes that compute
 # DIS flow start in half a second without them, and importing ptlflow alone takes ten.
@@ -121,7 +122,7 @@ class Network(Estimator):
                 network = self.build()
             except Exception as error:  # network down, truncated file, weights of another model
                 raise FlowError(f"{self.name}: weights '{self.weights}' do not load: {error}") from error
-        return network.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        return network.eval().to(device())
 
     def use_one_thread(self) -> None:
         import torch

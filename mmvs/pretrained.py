@@ -20,11 +20,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from mmvs import config
 from mmvs.config import ConfigError, Experiment, resolve
 from mmvs.model.build import build_empty
+from mmvs.processes import device
 from mmvs.provenance import as_json
 from mmvs.training import load
 
 HUB = ("revision", "cache_dir", "force_download", "local_files_only", "token")  # options of a download
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 Model = TypeVar("Model", bound="Pretrained")
 
 CARD = """---
@@ -79,7 +79,7 @@ class Pretrained(
         if path.is_file():
             return cls.from_checkpoint(path)
         if (path / "config.json").exists():
-            return cls.from_pretrained(path).to(DEVICE)
+            return cls.from_pretrained(path).to(device())
         if (best := path / "checkpoints" / "best.ckpt").is_file():
             return cls.from_checkpoint(best)
         if path.suffix == ".ckpt":
@@ -90,7 +90,7 @@ class Pretrained(
                 f"`python -m mmvs.training params/{path.name}.yaml`"
             )
         try:
-            return cls.from_pretrained(str(where)).to(DEVICE)
+            return cls.from_pretrained(str(where)).to(device())
         except OSError as error:  # of the hub: no such model, no network
             raise CheckpointError(f"{where} is no run's folder, and the hub says: {error}") from None
 

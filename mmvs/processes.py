@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from filelock import FileLock, Timeout
+
+if TYPE_CHECKING:
+    import torch
 
 
 @contextmanager
@@ -19,19 +22,17 @@ def one_at_a_time(lock: Path) -> Iterator[None]:
     lock  a file beside what is worked on; where it cannot be made nothing else can, and nobody waits
     """
     held = FileLock(lock)
-    try:
+    with suppress(OSError):
         lock.parent.mkdir(parents=True, exist_ok=True)
-        held.acquire(timeout=0)
-    except Timeout:
-        print(f"another process is at work on {lock.parent}: waiting for it", file=sys.stderr)
-        held.acquire()
-    except OSError:
-        yield
-        return
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            print(f"another process is at work on {lock.parent}: waiting for it", file=sys.stderr)
+            held.acquire()
     try:
         yield
     finally:
-        held.release()
+        held.release()  # nothing where it could not be made
 
 
 def rank() -> int:
@@ -47,6 +48,8 @@ def layout() -> dict[str, int]:
 
 def device() -> torch.device:
     """The GPU of this process, or the CPU."""
+    import torch  # here: the processes that draw shapes or compute DIS flow start without it
+
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))

@@ -171,3 +171,10 @@ def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, mmvs; print(sorted({'torch', 'numpy', 'cv2', 'pandas'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", ["data.moving_shapes", "flow_store"])
+def test_what_worker_processes_import_starts_without_torch(module):
+    code = f"import sys, mmvs.{module}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -4,17 +4,21 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import tiny
 import torch
 import yaml
+from filelock import FileLock
 from torch.utils.data import DataLoader, Dataset
 
 from mmvs import config, processes
-from mmvs.data.catalogue import open_dataset
+from mmvs.data.catalogue import open_dataset, prepare
 from mmvs.data.clips import draw_apart
+from mmvs.data.moving_shapes import write
 from mmvs.processes import one_at_a_time
 from mmvs.training import fit
 
@@ -55,11 +59,9 @@ def test_neither_a_killed_process_nor_an_error_leaves_the_lock(tmp_path):
     other = holder(tmp_path / "lock", 60)
     other.kill()
     other.wait()
-    start = time.monotonic()
     with pytest.raises(KeyError), one_at_a_time(tmp_path / "lock"):
         raise KeyError
-    with one_at_a_time(tmp_path / "lock"):
-        assert time.monotonic() - start < 10
+    FileLock(tmp_path / "lock").acquire(timeout=0)  # Timeout where it is still held
 
 
 def test_where_no_lock_can_be_made_nobody_waits(tmp_path):
@@ -102,20 +104,21 @@ def test_a_loaders_workers_draw_apart():
     assert len(set(apart[0].tolist())) == 8 and torch.equal(*apart)
 
 
-def test_two_processes_prepare_once_and_share_the_clips(tmp_path):
-    told = {
+def told(folder: Path) -> dict:
+    """A tiny experiment of which nothing is there yet."""
+    return {
         "run": "two",
-        "reports": str(tmp_path / "reports"),
+        "reports": str(folder / "reports"),
         "data": {
             "train_on": "moving_shapes-train",
             "evaluate_on": ["moving_shapes-test"],
-            "roots": {"moving_shapes": str(tmp_path / "data")},
+            "roots": {"moving_shapes": str(folder / "data")},
             "size": 64,
             "stride": 3,
             "workers": 0,
             "moving_shapes": {"train_clips": 5, "test_clips": 1, "unseen_clips": 1},
         },
-        "flow": {"root": str(tmp_path / "flow"), "workers": 1},
+        "flow": {"root": str(folder / "flow"), "workers": 1},
         "model": tiny.model().model_dump(),
         "training": {
             "steps": 9,
@@ -126,7 +129,30 @@ def test_two_processes_prepare_once_and_share_the_clips(tmp_path):
             "threads": 1,
         },
     }
-    (tmp_path / "two.yaml").write_text(yaml.safe_dump(told))
+
+
+def test_data_flow_and_training_are_begun_by_one_job_at_a_time(tmp_path, capsys):
+    run = config.experiment(**told(tmp_path))
+    data, flow = tmp_path / "data", tmp_path / "flow" / "moving_shapes"
+    for begin, lock, folder, made in (
+        (lambda: write(data, run.data.moving_shapes, False), tmp_path / ".data.lock", data, "*.json"),
+        (lambda: prepare(run, False), flow / ".lock", flow, "*.h5"),
+        (lambda: fit(run, False), run.folder / "checkpoints.lock", run.folder, "finished.json"),
+    ):
+        with ThreadPoolExecutor() as pool:
+            with one_at_a_time(lock):
+                job, said, end = pool.submit(begin), "", time.monotonic() + 60
+                while "waiting for it" not in said:
+                    assert time.monotonic() < end and not job.done(), f"{lock} stops nobody"
+                    time.sleep(0.02)
+                    said += capsys.readouterr().err
+                assert not list(folder.rglob(made))
+            job.result()
+        assert list(folder.rglob(made))
+
+
+def test_torchrun_trains_from_nothing_and_shares_the_clips(tmp_path):
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(told(tmp_path)))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ran = subprocess.run(
