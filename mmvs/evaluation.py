@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,11 @@ from mmvs.config import Experiment
 from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import open_dataset, open_flow
 from mmvs.data.clips import Clips
+from mmvs.files import whole, write_json
 from mmvs.flow import estimator
 from mmvs.metrics import ScoresByKind, binarised, foreground_score
 from mmvs.processes import rank
-from mmvs.provenance import as_json, provenance, write_whole
+from mmvs.provenance import provenance
 from mmvs.schema import Clip
 from mmvs.training import Trained, arguments, fit
 
@@ -36,18 +36,19 @@ class Exchanged(Dataset):
     """Clips whose sentences were exchanged between videos: what a model scores that does not read."""
 
     def __init__(self, clips: Clips, seed: int = 0):
+        """seed: of the order of the videos, and so of who gets whose sentences."""
         self.clips = clips
         samples = clips.samples
         self.sentences = [samples[i].sentence for i in range(len(samples))]
-        order = np.random.default_rng(seed).permutation(len(samples))
-        videos = [samples[i].video_id for i in range(len(samples))]
-        for at in range(len(order)):  # an exchange within a video would keep sentences that fit
-            while videos[order[at]] == videos[at] and len(set(videos)) > 1:
-                other = int(np.random.default_rng([seed, at]).integers(len(order)))
-                while videos[order[other]] == videos[at] or videos[order[at]] == videos[other]:
-                    other = (other + 1) % len(order)
-                order[at], order[other] = order[other], order[at]
-        self.order = order
+        of_video: dict[str, list[int]] = {}
+        for i in range(len(samples)):  # an exchange within a video would keep sentences that fit
+            of_video.setdefault(samples[i].video_id, []).append(i)
+        groups = [list(of_video.values())[v] for v in np.random.default_rng(seed).permutation(len(of_video))]
+        grouped = np.concatenate(groups)
+        # Sorted by video and moved on by the largest group, no sample meets its own video, unless that one
+        # holds more than half of all samples: then as few do as can be.
+        self.order = np.empty(len(samples), int)
+        self.order[grouped] = np.roll(grouped, -max(map(len, groups)))
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -104,7 +105,7 @@ def evaluate(trained: Trained, progress: bool = True, exchanged: bool = True) ->
         ),
     }
     _write_table(experiment.folder / "samples.csv", rows)
-    write_whole(file, as_json(result))
+    write_json(file, result)
     return result
 
 
@@ -129,7 +130,7 @@ def ladder(
                 done = evaluate(fit(cell, progress), progress, exchanged=False)
             if done is not None:
                 cells.setdefault(rung, {})[str(seed)] = done["scores"]
-    write_whole(experiment.folder / "ladder.json", as_json(cells))
+    write_json(experiment.folder / "ladder.json", cells)
     return cells
 
 
@@ -182,12 +183,10 @@ def _finished(file: Path, experiment: Experiment) -> dict[str, Any] | None:
 
 
 def _write_table(file: Path, rows: list[list[Any]]) -> None:
-    partial = file.with_suffix(".partial")
-    with partial.open("w", newline="") as out:
+    with whole(file) as partial, partial.open("w", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(COLUMNS)
         writer.writerows(rows)
-    os.replace(partial, file)
 
 
 if __name__ == "__main__":

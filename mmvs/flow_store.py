@@ -17,7 +17,6 @@ import io
 import json
 import multiprocessing
 import os
-import secrets
 import shutil
 import signal
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -34,6 +33,7 @@ from tqdm.auto import tqdm
 
 from mmvs.data.frames import files, frame_count, frame_size, read_frames
 from mmvs.data.video import VideoError
+from mmvs.files import whole
 from mmvs.flow import Estimator, FlowError, flows
 
 STEPS = 32  # per pixel
@@ -135,15 +135,11 @@ class FlowStore:
             return False
         content = self._made(Path(video_path))
         path = self.path(video_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
         try:
-            partial.write_bytes(content.getbuffer())
-            os.replace(partial, path)
+            with whole(path) as partial:
+                partial.write_bytes(content.getbuffer())
         except OSError as error:
             raise FlowError(f"{path}: cannot be written ({error.strerror}); is the disk full?") from error
-        finally:
-            partial.unlink(missing_ok=True)
         return True
 
     def _made(self, video_path: Path) -> io.BytesIO:

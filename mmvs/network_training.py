@@ -41,8 +41,14 @@ class NetworkTraining(lightning.LightningModule):
         self.log(
             "val/loss", self.objective(prediction, batch)["loss"], batch_size=len(batch.masks), sync_dist=True
         )
-        for probability, truth in zip(prediction.probability(), batch.masks.bool(), strict=True):
-            self.validation.update(binarised(probability, self.experiment.evaluation), truth)
+        every = zip(prediction.probability(), batch.masks.bool(), batch.samples, strict=True)
+        for (
+            probability,
+            truth,
+            position,
+        ) in every:  # known by position: distributed samplers repeat some clips
+            mask = binarised(probability, self.experiment.evaluation)
+            self.validation.update(mask, truth, position=position)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores that choose the best checkpoint."""

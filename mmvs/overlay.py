@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +12,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torchvision.utils import draw_segmentation_masks
+
+from mmvs.files import remove_partial, whole
 
 # Told apart by the colour-blind too (after Okabe & Ito 2008); more sentences than colours begin anew.
 COLOURS = [(230, 85, 13), (0, 158, 255), (240, 228, 66), (0, 190, 130), (204, 121, 220), (86, 60, 200)]
@@ -61,24 +62,21 @@ def write_overlay(path: Path, pictures: Iterable[tuple[float, np.ndarray]]) -> N
 
     Every picture keeps its own time: a video of varying frame rate gives one.
     """
-    for left in path.parent.glob(f".{path.name}.*.part"):  # by a job that was killed
-        left.unlink()
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        options = {"movflags": "faststart"}  # plays while it is being loaded
-        with av.open(str(partial), "w", format="mp4", container_options=options) as container:
-            stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
-            stream.pix_fmt, stream.codec_context.time_base = "yuv420p", CLOCK
-            for seconds, picture in pictures:
-                if not stream.codec_context.is_open:
-                    stream.height, stream.width = picture.shape[:2]
-                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-                frame.pts, frame.time_base = round(seconds / CLOCK), CLOCK
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    remove_partial(path.parent, path.name)  # of a job that was killed
+    options = {"movflags": "faststart"}  # plays while it is being loaded
+    with (
+        whole(path) as partial,
+        av.open(str(partial), "w", format="mp4", container_options=options) as container,
+    ):
+        stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
+        stream.pix_fmt, stream.codec_context.time_base = "yuv420p", CLOCK
+        for seconds, picture in pictures:
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = picture.shape[:2]
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = round(seconds / CLOCK), CLOCK
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
 
 
 def _legend(sentences: Sequence[str], colours: Sequence[tuple[int, int, int]], width: int) -> np.ndarray:

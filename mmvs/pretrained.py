@@ -19,9 +19,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from mmvs import config
 from mmvs.config import ConfigError, Experiment, resolve
+from mmvs.files import write_json
 from mmvs.model.build import build_empty
 from mmvs.processes import device
-from mmvs.provenance import as_json
 from mmvs.training import load
 
 HUB = ("revision", "cache_dir", "force_download", "local_files_only", "token")  # options of a download
@@ -167,7 +167,7 @@ class Pretrained(
         super()._save_pretrained(save_directory)
         self.tokenizer.save_pretrained(save_directory / "language")
         self.network.language.bert.config.save_pretrained(save_directory / "language")
-        (save_directory / "config.json").write_text(as_json(self.experiment.model_dump(mode="json")))
+        write_json(save_directory / "config.json", self.experiment.model_dump(mode="json"))
 
     @classmethod
     def _from_pretrained(

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import json
-import os
 import platform
 import resource
 import subprocess
-from pathlib import Path
 from typing import Any
 
 from mmvs.config import ROOT, Experiment
@@ -51,19 +48,6 @@ def git_state() -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!reports")
     return {"git_commit": commit, "git_dirty": None if commit is None else bool(changed)}
-
-
-def as_json(value: Any) -> str:
-    """JSON as it stands in reports: indented, with a final newline."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file that appears whole or not at all: a killed job leaves no half of one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    partial.write_text(text)
-    os.replace(partial, file)
 
 
 def _git(*words: str) -> str | None:

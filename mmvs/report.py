@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mmvs.config import ROOT, Experiment, resolve
+from mmvs.files import whole
 from mmvs.runs import as_page, as_readme, runs
 from mmvs.tables import ReportError
 
@@ -157,9 +157,8 @@ def _page(title: str, body: str, style: str = "") -> str:
 
 
 def _write(path: Path, content: str | bytes) -> Path:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(unfinished, path)
+    with whole(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
 

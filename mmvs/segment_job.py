@@ -11,15 +11,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 import numpy as np
 from faster_coco_eval.core import mask as coco
 from PIL import Image
 
-from mmvs.provenance import as_json, write_whole
+from mmvs.files import whole, write_json, write_text
 
 COLUMNS = ["frame", "time", "sentence", "confidence", "area"]  # of confidence.csv; area: share of the picture
 FINISHED, JOURNAL, CONFIDENCE, RLE = "segmentation.json", ".journal.jsonl", "confidence.csv", "masks.json"
@@ -52,7 +51,7 @@ class SegmentJob:
                 (folder / name).unlink(missing_ok=True)
         self.result = _read(folder / FINISHED)  # None until the job is finished
         if not self.result and not self.journal.exists():
-            write_whole(self.journal, json.dumps({"identity": self.identity}) + "\n")
+            write_text(self.journal, json.dumps({"identity": self.identity}) + "\n")
         self.frames = 0 if self.result else self._mended()  # that are done
 
     def add(self, index: int, time: float, masks: np.ndarray, confidence: np.ndarray) -> None:
@@ -67,10 +66,8 @@ class SegmentJob:
             entry["rle"] = [_coded(mask) for mask in masks]
         else:
             for file, mask in zip(self._files(index, len(masks)), masks, strict=True):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                partial = file.with_name(f".{file.name}.partial")
-                Image.fromarray(mask).save(partial, "png")
-                os.replace(partial, file)
+                with whole(file) as partial:
+                    Image.fromarray(mask).save(partial, "png")
         with self.journal.open("a") as lines:
             lines.write(json.dumps(entry) + "\n")
         self.frames += 1
@@ -87,22 +84,23 @@ class SegmentJob:
 
     def finish(self, **told: Any) -> None:
         """Give the results their names; `told` goes into segmentation.json."""
-        with _whole(self.folder / CONFIDENCE) as out:
+        with whole(self.folder / CONFIDENCE) as partial, partial.open("w", newline="") as out:
             table = csv.writer(out, lineterminator="\n")
             table.writerow(COLUMNS)
             for entry in _entries(self.journal):
                 of_each = zip(self.identity["sentences"], entry["confidence"], entry["area"], strict=True)
                 table.writerows([entry["frame"], entry["time"], *row] for row in of_each)
         if self.format == "rle":
-            with _whole(self.folder / RLE) as out:  # line by line: a long video's do not fit into memory
+            with (
+                whole(self.folder / RLE) as partial,
+                partial.open("w") as out,
+            ):  # line by line: a long video's do not fit into memory
                 out.write(f'{{"sentences": {json.dumps(self.identity["sentences"])}, "frames": [')
                 for n, entry in enumerate(_entries(self.journal)):
                     line = json.dumps({key: entry[key] for key in ("frame", "time", "rle")})
                     out.write(f"{',' if n else ''}\n{line}")
                 out.write("\n]}\n")
-        write_whole(
-            self.folder / FINISHED, as_json({"identity": self.identity, "frames": self.frames, **told})
-        )
+        write_json(self.folder / FINISHED, {"identity": self.identity, "frames": self.frames, **told})
         self.journal.unlink()
 
     def _files(self, frame: int, sentences: int) -> list[Path]:
@@ -110,12 +108,12 @@ class SegmentJob:
 
     def _mended(self) -> int:
         """Take the half line off the journal that a killed job left; returns the number of frames in it."""
-        whole, frames = 0, -1  # its first line is no frame
+        complete, frames = 0, -1  # its first line is no frame
         with self.journal.open("rb") as lines:
             for line in lines:
                 if line.endswith(b"\n"):
-                    whole, frames = whole + len(line), frames + 1
-        os.truncate(self.journal, whole)
+                    complete, frames = complete + len(line), frames + 1
+        os.truncate(self.journal, complete)
         return frames
 
 
@@ -139,15 +137,3 @@ def _coded(mask: np.ndarray) -> dict[str, Any]:
     """COCO's run-length code of a mask (H, W) bool, ready for JSON."""
     code = coco.encode(np.asfortranarray(mask, np.uint8))
     return {"size": list(mask.shape), "counts": code["counts"].decode()}
-
-
-@contextmanager
-def _whole(file: Path) -> Iterator[TextIO]:
-    """A text file that appears when it is complete."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", newline="") as out:
-            yield out
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -30,10 +30,10 @@ from mmvs.config import Experiment
 from mmvs.data.catalogue import open_dataset, open_flow
 from mmvs.data.clips import Clips, collate, draw_apart
 from mmvs.data.words import tokenizer
+from mmvs.files import write_json, write_text
 from mmvs.model.build import build_empty
 from mmvs.network_training import NetworkTraining
 from mmvs.processes import one_at_a_time
-from mmvs.provenance import as_json, write_whole
 
 
 @dataclass
@@ -140,7 +140,7 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
             "steps": trainer.global_step,
             "seconds": module.seconds,
         }
-        write_whole(checkpoints / "finished.json", as_json(done))
+        write_json(checkpoints / "finished.json", done)
     return load(checkpoints / "best.ckpt", experiment)
 
 
@@ -206,7 +206,7 @@ def _set_aside_other_run(experiment: Experiment, checkpoints: Path) -> None:
         if logs.exists():
             logs.rename(aside / "logs")
     checkpoints.mkdir(parents=True, exist_ok=True)
-    write_whole(mark, experiment.fingerprint())
+    write_text(mark, experiment.fingerprint())
 
 
 def _join_curves(logs: Path) -> None:

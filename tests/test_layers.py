@@ -12,7 +12,7 @@ import pytest
 
 from mmvs.config import ROOT
 
-START = ["schema", "config", "processes"]
+START = ["schema", "config", "files", "processes"]
 DATA = ["data.*", "flow", "flow_store"]
 MODEL = ["model.*"]
 JUDGEMENT = ["losses", "losses_published", "metrics"]
@@ -20,6 +20,7 @@ JUDGEMENT = ["losses", "losses_published", "metrics"]
 # What a file may import of ours; the first pattern that fits a file's name counts.
 MAY_IMPORT = {
     "schema": [],
+    "files": [],
     "config": [],
     "processes": [],
     # data: from a file's frames to a batch
@@ -96,8 +97,8 @@ MAY_IMPORT = {
         "pretrained",
         "streaming",
     ],
-    "overlay": [],
-    "segment_job": ["provenance"],
+    "overlay": ["files"],
+    "segment_job": ["files"],
     "segment": [*START, *DATA, "overlay", "pretrained", "segment_job", "segmenter"],
     "playground": [*DATA, "overlay", "segmenter"],
     # from files on disk alone

@@ -127,12 +127,12 @@ def test_resumes_after_a_kill_without_rewriting(tree, tmp_path):
     lost.unlink()
     (root / "moving_shapes.json").rename(root / "moving_shapes.unfinished.json")
     (root / "text_annotations/a2d_annotation.txt").unlink()
-    (kept.parent / ".train00002.mp4.1.part").write_bytes(b"torn")
+    (kept.parent / ".partial-1-train00002.mp4").write_bytes(b"torn")
     before = kept.stat().st_mtime_ns
     moving_shapes.write(root, SMALL, progress=False)
     assert kept.stat().st_mtime_ns == before
     assert contents(root, ".csv", ".txt", ".h5", ".json", ".mp4") == whole
-    assert not list(root.rglob("*.part"))
+    assert not list(root.rglob(".partial-*"))
 
 
 def test_same_settings_return_at_once_and_others_replace(tree, tmp_path, monkeypatch):

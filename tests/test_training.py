@@ -17,6 +17,7 @@ from mmvs.data.video import VideoError
 from mmvs.evaluation import evaluate, ladder
 from mmvs.flow import FlowError
 from mmvs.network_training import NetworkTraining
+from mmvs.schema import Sample
 from mmvs.training import fit
 
 
@@ -152,6 +153,30 @@ def test_shuffled_sentences_come_from_other_videos(run):
     assert sum(same) == 0
     clip = exchanged[0]
     assert clip.sentences == [samples[int(exchanged.order[i])].sentence for i in clip.samples]
+
+
+class Samples:
+    """As many samples of each video as its letter occurs: what Exchanged reads of a data set."""
+
+    def __init__(self, videos: str):
+        self.samples = [Sample(video, 0, 0, f"{video}{i}") for i, video in enumerate(videos)]
+
+
+@pytest.mark.parametrize("videos", ["AAB", "AAAB", "AAABB", "BAAAC", "AABB", "ABCDEFF", "A", "AA"])
+def test_as_few_sentences_as_can_be_stay_within_their_video(videos):
+    exchanged = evaluation.Exchanged(Samples(videos))
+    assert sorted(exchanged.order) == list(range(len(videos)))
+    same = sum(videos[i] == videos[exchanged.order[i]] for i in range(len(videos)))
+    largest = max(videos.count(video) for video in videos)
+    assert same == max(0, 2 * largest - len(videos))  # whoever has more than half meets itself
+
+
+def test_validation_counts_a_repeated_clip_once(run):
+    module = NetworkTraining(run, tiny.VOCABULARY)
+    module.log = lambda *_, **__: None
+    for _ in range(2):  # as a distributed sampler does to give every process as many
+        module.validation_step(tiny.batch(), 0)
+    assert module.validation.compute()["samples"] == len(tiny.batch().samples)
 
 
 def test_examples_and_track_show_what_was_scored(run, trained):

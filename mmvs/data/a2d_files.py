@@ -16,6 +16,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from mmvs.data.csv_files import DataError, integer
+from mmvs.files import write_text
 
 WORTH_KEEPING = 500  # newly read HDF5 files from which on the index is kept on disk
 
@@ -87,10 +88,5 @@ def read_masks(path: Path) -> dict[int, np.ndarray]:
 
 def _keep(path: Path, text: str) -> None:
     """Write a file whole, or not at all where that is not allowed: the index is only a convenience."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(text)
-        os.replace(partial, path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    with suppress(OSError):
+        write_text(path, text)

@@ -12,7 +12,6 @@ import argparse
 import csv
 import hashlib
 import io
-import os
 import zlib
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from mmvs.data.csv_files import DataError, columns, integer, normalise, plain
 from mmvs.data.jhmdb_files import actions, annotated_frames, sentences
+from mmvs.files import write_text
 from mmvs.schema import Sample
 
 DRAWN = "mmvs_jhmdb_samples.csv"  # below the root
@@ -69,19 +69,14 @@ def draw(root: Path, path: Path, seed: int = SEED) -> Path:
         count = counts[video_id]
         for index in sorted(generator.permutation(count)[:PER_VIDEO].tolist()):
             table.writerow((video_id, folders[video_id], index + 1, count, sentence))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        partial.write_text(text.getvalue(), encoding="utf-8")
-        os.replace(partial, path)
+        write_text(path, text.getvalue())
     except OSError as error:
         raise DataError(
             f"{path}: the list of sampled frames cannot be written ({error.strerror}): make the folder "
             "writable; or draw it elsewhere, `python -m mmvs.data.jhmdb_samples <root> <list.csv>`, and name "
             "that file in data: {jhmdb_samples: ...}"
         ) from error
-    finally:
-        if partial.exists():
-            partial.unlink()
     return path
 
 

@@ -26,8 +26,9 @@ from tqdm.auto import tqdm
 
 from mmvs.config import MovingShapes
 from mmvs.data.shapes_clip import draw_clip, render, render_clip
-from mmvs.data.shapes_tree import Written, replace, write_instances, write_tables
+from mmvs.data.shapes_tree import Written, write_instances, write_tables
 from mmvs.data.video import write_video
+from mmvs.files import remove_partial, write_text
 from mmvs.processes import one_at_a_time
 
 __all__ = ["render", "write"]
@@ -67,7 +68,7 @@ def _write(root: Path, settings: MovingShapes, wanted: str, progress: bool, work
     _check_folder(root, settings)
     _make_room(root, wanted)
     root.mkdir(parents=True, exist_ok=True)
-    replace(root / UNFINISHED, wanted)
+    write_text(root / UNFINISHED, wanted)
     jobs = [
         Job(root / "unseen" if split == "unseen" else root, settings, split, index)
         for split, count in _counts(settings).items()
@@ -139,8 +140,7 @@ def _check_folder(root: Path, settings: MovingShapes) -> None:
 def _make_room(root: Path, wanted: str) -> None:
     """Remove what other settings left, and the torn files of a broken run of these."""
     if _text(root / UNFINISHED) == wanted and not (root / FINISHED).exists():
-        for torn in root.rglob(".*.part"):
-            torn.unlink()
+        remove_partial(root)
         return
     if (root / FINISHED).exists():  # no longer: a kill from here on must not leave it standing
         os.replace(root / FINISHED, root / UNFINISHED)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from tqdm.auto import tqdm
 
 from mmvs.config import MovingShapes
 from mmvs.data.shapes_clip import ShapesClip, draw_clip, render_clip
-from mmvs.data.shapes_tree import replace
+from mmvs.files import whole, write_text
 
 SIGNS = ("", "_", "(1)_", "@_")  # that names of real videos begin with
 UNANNOTATED = 2  # last pictures of every third clip
@@ -41,8 +40,10 @@ def write(root: str | Path, settings: MovingShapes, clips: int, progress: bool =
         rows.append((video_id, said.text))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    replace(root / "jhmdb_annotation.txt", text.getvalue())
-    replace(root / "moving_shapes.json", json.dumps(settings.model_dump() | {"jhmdb_clips": clips}, indent=2))
+    write_text(root / "jhmdb_annotation.txt", text.getvalue())
+    write_text(
+        root / "moving_shapes.json", json.dumps(settings.model_dump() | {"jhmdb_clips": clips}, indent=2)
+    )
     return root
 
 
@@ -62,6 +63,5 @@ def _write_clip(
     count = len(rendered.frames) - (UNANNOTATED if index % 3 == 2 else 0)
     mask = rendered.masks[clip.sentences[0].target, :count]  # (T, H, W)
     stored = mask.transpose(1, 2, 0).astype(np.uint8) * (255 if index % 2 else 1)
-    partial = masks_file.with_name(f".{masks_file.name}.{os.getpid()}.part")
-    scipy.io.savemat(partial, {"part_mask": stored}, appendmat=False, do_compression=True)
-    os.replace(partial, masks_file)
+    with whole(masks_file) as partial:
+        scipy.io.savemat(partial, {"part_mask": stored}, appendmat=False, do_compression=True)

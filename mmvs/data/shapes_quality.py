@@ -9,8 +9,8 @@ from mmvs.config import Experiment, resolve
 from mmvs.data import moving_shapes
 from mmvs.data.a2d import A2DSentences
 from mmvs.data.video import read_frames
+from mmvs.files import write_json
 from mmvs.flow import endpoint_error, estimator
-from mmvs.provenance import as_json, write_whole
 
 
 def against_exact(experiment: Experiment, clips: int) -> pd.DataFrame:
@@ -42,4 +42,4 @@ def against_exact(experiment: Experiment, clips: int) -> pd.DataFrame:
 def save(summary: pd.Series, experiment: Experiment) -> None:
     """Write the means, in pixels, with the estimator they are of, to `flow_quality.json` of the run."""
     content = {"pixels": summary.to_dict(), "flow": experiment.flow.model_dump(mode="json")}
-    write_whole(experiment.folder / "flow_quality.json", as_json(content))
+    write_json(experiment.folder / "flow_quality.json", content)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import h5py
 import numpy as np
 
 from mmvs.config import MovingShapes
+from mmvs.files import whole, write_text
 
 FEWEST_PIXELS = 12  # an instance with fewer visible pixels in a frame is not annotated there
 SUBSETS = {"train": 0, "silent": 0, "test": 1, "unseen": 1}
@@ -38,14 +38,12 @@ def write_instances(path: Path, ids: tuple[int, ...], masks: np.ndarray) -> None
     kept = [i for i, mask in enumerate(masks) if mask.sum() >= FEWEST_PIXELS]
     masks = masks[kept]
     boxes = np.array([_box(mask) for mask in masks], np.float64).reshape(-1, 4).T
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with h5py.File(partial, "w") as file:
+    with whole(path) as partial, h5py.File(partial, "w") as file:
         file["instance"] = np.array([ids[i] for i in kept], np.int64)
         stored = masks.transpose(0, 2, 1).astype(np.uint8)
         stored, boxes = (stored[0], boxes[:, 0]) if len(kept) == 1 else (stored, boxes)
         file.create_dataset("reMask", data=stored, compression="gzip" if kept else None)
         file["reBBox"] = boxes
-    os.replace(partial, path)
 
 
 def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -65,22 +63,14 @@ def write_tables(tree: Path, clips: list[Written], settings: MovingShapes) -> No
     said = [(c.video_id, *row) for c in clips for row in c.rows]
     silent = [c.video_id for c in clips if not c.rows]
     texts = tree / "text_annotations"
-    replace(tree / "Release" / "videoset.csv", _table(videos))
+    write_text(tree / "Release" / "videoset.csv", _table(videos))
     header = ("video_id", "instance_id", "query", "kind")
-    replace(texts / "a2d_annotation.txt", _table(row[:3] for row in (header, *said)))
-    replace(texts / "a2d_missed_videos.txt", "".join(f"{video}\n" for video in silent))
-    replace(tree / "sentence_kinds.csv", _table([header, *said]))
+    write_text(texts / "a2d_annotation.txt", _table(row[:3] for row in (header, *said)))
+    write_text(texts / "a2d_missed_videos.txt", "".join(f"{video}\n" for video in silent))
+    write_text(tree / "sentence_kinds.csv", _table([header, *said]))
 
 
 def _table(rows: Iterable[tuple]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a small file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_bytes(text.encode())
-    os.replace(partial, path)

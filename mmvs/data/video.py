@@ -7,7 +7,6 @@ than zero and a varying frame rate then need no special case.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -18,6 +17,8 @@ import av
 import numpy as np
 from av.error import FFmpegError, InvalidDataError
 from av.video.reformatter import VideoReformatter
+
+from mmvs.files import whole
 
 
 class VideoError(ValueError):
@@ -94,10 +95,8 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float = 25, crf: int 
         raise VideoError(f"{path}: expected uint8 (T, H, W, 3), T >= 1, got {frames.dtype} {frames.shape}")
     if frames.shape[1] % 2 or frames.shape[2] % 2:
         raise VideoError(f"{path}: H.264 4:2:0 wants an even height and width, got {frames.shape[1:3]}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with av.open(str(partial), "w", format="mp4") as container:
+        with whole(path) as partial, av.open(str(partial), "w", format="mp4") as container:
             # x264 divides rate control among threads, and its fastest code gives other bytes at every call.
             options = {"crf": str(crf), "threads": "1", "x264-params": "cpu-independent=1"}
             stream = container.add_stream("libx264", Fraction(fps).limit_denominator(1001), options)
@@ -106,11 +105,8 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float = 25, crf: int 
             for frame in frames:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             container.mux(stream.encode(None))
-        os.replace(partial, path)
     except (FFmpegError, OSError) as error:
         raise VideoError(f"{path}: cannot be written ({error}): disk full or folder locked?") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,0 +1,56 @@
+"""A file appears whole or not at all: the one atomic writer of this package."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PARTIAL = ".partial-*"  # of an unfinished file's name: hidden, so that nothing takes it for a result
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """Write to the path that is given; at the end it takes the place of `path`, in one step.
+
+    with whole(folder / "scores.json") as partial:
+        partial.write_text(...)
+
+    The partial file lies in the same folder and has the same suffix, as some libraries look at it. Where the
+    block raises, it is removed and `path` is what it was. Folders are made. Raises OSError as the disk does.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process's number tells whose it is; the rest keeps two threads of one process apart.
+    partial = path.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """A UTF-8 text file, whole or not at all; its line ends are those of the text."""
+    with whole(path) as partial:
+        partial.write_bytes(text.encode())
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """A JSON file as it stands in reports: indented, with a final newline."""
+    write_text(path, as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """JSON as it stands in reports: indented, with a final newline."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def remove_partial(folder: str | Path, name: str = "") -> None:
+    """Remove what killed jobs left below a folder: of one file by its name, or of every file."""
+    for left in Path(folder).rglob(f"{PARTIAL}{name}"):
+        left.unlink(missing_ok=True)
