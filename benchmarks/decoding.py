@@ -26,12 +26,12 @@ from tqdm.auto import tqdm
 
 from benchmarks.flow import texture
 from mmvs.config import Data, Flow, MovingShapes
-from mmvs.data import moving_shapes
 from mmvs.data.a2d import A2DSentences
 from mmvs.data.clips import Clips
-from mmvs.data.video import frame_count, read_frames, window
-from mmvs.flow import estimator
-from mmvs.flow_store import FlowStore
+from mmvs.flow.estimators import estimator
+from mmvs.flow.store import FlowStore
+from mmvs.shapes import writing
+from mmvs.video.files import frame_count, read_frames, window
 
 HEIGHT, WIDTH, FRAMES, WINDOW = 320, 568, 100, 3
 DISTANCES = (12, 25, 50, 250)  # frames between key frames
@@ -99,7 +99,7 @@ def decoding(folder: Path, clips: int, samples: int) -> pd.DataFrame:
 def loading(folder: Path, clips: int, workers: tuple[int, ...] = (0, 1, 2)) -> pd.DataFrame:
     """Clips a second of the training's loader, flow and masks included; the first batch is not counted."""
     shapes = MovingShapes(train_clips=clips, test_clips=1, unseen_clips=1, height=240, width=320, frames=25)
-    samples = A2DSentences(moving_shapes.write(folder / "shapes", shapes, progress=False), "train")
+    samples = A2DSentences(writing.write(folder / "shapes", shapes, progress=False), "train")
     store = FlowStore(folder / "flow", estimator(Flow(preset="ultrafast")))
     store.compute({v: samples.video_path(v) for v in samples.videos}, progress=False).raise_failures()
     rows = {}

@@ -16,9 +16,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from mmvs.config import Flow
-from mmvs.data.video import read_frames, write_video
-from mmvs.flow import estimator, flows, quality
-from mmvs.flow_store import FlowStore
+from mmvs.flow.estimators import estimator, flows, quality
+from mmvs.flow.store import FlowStore
+from mmvs.video.files import read_frames, write_video
 
 FRAMES = 13
 SIZES = {"64x64": (64, 64), "320x240": (240, 320)}  # label (width x height) -> (H, W)

@@ -4,7 +4,7 @@ Both ways get the same weights (random: they do not matter), video, flow and sen
 
     plain   every frame's window through the whole network for every sentence: how published code evaluates;
             the published network as written down in benchmarks.published_plain
-    ours    mmvs.streaming, of a network that mmvs.model.inference made ready
+    ours    mmvs.segmenter.streaming, of a network that mmvs.model.inference made ready
 
 The plain way is timed on a sample of the frames: on a CPU all of them would take long. Each part is timed
 alone too, for the floor: every frame observed once, every sentence read once and decided once a frame.
@@ -29,15 +29,15 @@ from transformers import BertConfig
 from benchmarks.published_plain import Whole
 from mmvs.config import Experiment, Model
 from mmvs.data.geometry import valid_area
-from mmvs.data.video import window
-from mmvs.data.video_source import open_video
-from mmvs.intake import intake
 from mmvs.model.inference import ready_for_inference
 from mmvs.model.network import Network
-from mmvs.model.published import PublishedNetwork
 from mmvs.processes import device
+from mmvs.published.network import PublishedNetwork
 from mmvs.schema import Batch
-from mmvs.streaming import Picture, Streaming
+from mmvs.segmenter.intake import intake
+from mmvs.segmenter.streaming import Picture, Streaming
+from mmvs.video.files import window
+from mmvs.video.stream import open_video
 
 Plain = Callable[[Batch], Tensor]  # one window and one sentence → probability (1, H, W)
 DEVICE = device()

@@ -26,8 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from benchmarks.published_plain import Whole
-from mmvs.losses_published import PublishedObjective
-from mmvs.model.published import PublishedNetwork
+from mmvs.published.network import PublishedNetwork
+from mmvs.published.objective import PublishedObjective
 from mmvs.schema import Batch, Sentences
 
 VARIANTS, TASKS, STEPS = ("plain", "ours"), ("inference", "training"), 3

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -50,7 +50,7 @@ class Part(BaseModel):
 
 
 class MovingShapes(Part):
-    """How the embedded data set is made (mmvs/data/moving_shapes.py)."""
+    """How the embedded data set is made (mmvs/shapes/writing.py)."""
 
     train_clips: int = Field(3000, ge=1)
     test_clips: int = Field(240, ge=1)
@@ -106,7 +106,9 @@ class Backbone(Part):
 
     name: str = "resnet50"  # torchvision's, or "narrow"
     weights: str | None = "DEFAULT"  # torchvision's name of pretrained weights, a file, or None: random
-    widths: list[int] = [16, 32, 64, 96]  # of "narrow": stem (stride 2), then strides 2, 4, 8
+    # Of "narrow": stem (stride 2), then strides 2, 4, 8. From 8 on: with fewer channels, torch 2.15 on a CPU of
+    # AVX2 writes beyond its memory in the gradient of a strided 1 x 1 convolution with channels last.
+    widths: list[Annotated[int, Field(ge=8)]] = [16, 32, 64, 96]
     input: Literal["uv", "wheel"] = "wheel"  # motion only: raw flow, or rendered as a colour wheel
     flow_scale: float = Field(2.0, gt=0)  # motion, "uv" only: pixels per frame that count as 1
 

@@ -21,7 +21,7 @@ from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import open_dataset, open_flow
 from mmvs.data.clips import Clips
 from mmvs.files import whole, write_json
-from mmvs.flow import estimator
+from mmvs.flow.estimators import estimator
 from mmvs.metrics import ScoresByKind, binarised, foreground_score
 from mmvs.processes import rank
 from mmvs.provenance import provenance

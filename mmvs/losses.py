@@ -1,6 +1,6 @@
 """Segmentation and alignment terms (paper, section 3.5); Objective sums them by weight.
 
-The terms of the authors' code, for the published network, are in losses_published.
+The terms of the authors' code are in `mmvs.published.objective`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmvs.config import Experiment, Loss
-from mmvs.losses_published import PublishedObjective
+from mmvs.config import Loss
 from mmvs.schema import Batch, Prediction
 
 
@@ -104,10 +103,3 @@ class Objective(nn.Module):
             include={"coarse", "decoder", "cross_modal", "temporal"}
         )
         return {"loss": sum(weights[name] * term for name, term in terms.items())} | terms
-
-
-def build_objective(experiment: Experiment) -> Objective | PublishedObjective:
-    """The training loss that belongs to the experiment's network; called with a Prediction and its Batch."""
-    if experiment.model.name == "published":
-        return PublishedObjective(experiment.model.alignment, experiment.loss.limit)
-    return Objective(experiment.loss, experiment.model.alignment)

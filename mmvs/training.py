@@ -26,13 +26,13 @@ from torch.utils.data import DataLoader, RandomSampler
 from transformers import PreTrainedTokenizerBase
 
 from mmvs import config, processes
+from mmvs.build import build_empty
 from mmvs.config import Experiment
 from mmvs.data.catalogue import open_dataset, open_flow
 from mmvs.data.clips import Clips, collate, draw_apart
 from mmvs.data.words import tokenizer
 from mmvs.files import write_json, write_text
-from mmvs.model.build import build_empty
-from mmvs.network_training import NetworkTraining
+from mmvs.optimisation import NetworkTraining
 from mmvs.processes import one_at_a_time
 
 

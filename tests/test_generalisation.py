@@ -5,15 +5,15 @@ import json
 import pytest
 import tiny
 
-from mmvs import published_scores, tables
 from mmvs.answers import examples, track
 from mmvs.config import Experiment, MovingShapes, experiment
-from mmvs.data import moving_shapes, shapes_jhmdb
 from mmvs.data.catalogue import open_dataset, prepare
 from mmvs.data.csv_files import DataError
-from mmvs.data.verify import overview
 from mmvs.evaluation import evaluate
+from mmvs.report import cited_scores, tables
+from mmvs.shapes import jhmdb_layout, writing
 from mmvs.training import fit
+from mmvs.verify.tree import overview
 
 SHAPES = MovingShapes(train_clips=4, test_clips=2, unseen_clips=1)
 
@@ -21,8 +21,8 @@ SHAPES = MovingShapes(train_clips=4, test_clips=2, unseen_clips=1)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Experiment:
     folder = tmp_path_factory.mktemp("generalisation")
-    moving_shapes.write(folder / "a2d", SHAPES, progress=False)
-    shapes_jhmdb.write(folder / "jhmdb", SHAPES, clips=4, progress=False)
+    writing.write(folder / "a2d", SHAPES, progress=False)
+    jhmdb_layout.write(folder / "jhmdb", SHAPES, clips=4, progress=False)
     run = experiment(
         run="tiny",
         reports=str(folder / "reports"),
@@ -54,7 +54,7 @@ def test_both_are_scored_and_the_list_of_samples_is_named(run, trained):
     assert list(result["provenance"]["data_fingerprint"]) == ["a2d-train", "a2d-test", "jhmdb"]
     (name, listed), *others = result["provenance"]["samples_from"].items()
     assert name == "jhmdb" and listed.startswith("mmvs_jhmdb_samples.csv (12 samples") and not others
-    assert published_scores.measured_here(result).loc["J-HMDB-Sentences", "list of samples"] == listed
+    assert cited_scores.measured_here(result).loc["J-HMDB-Sentences", "list of samples"] == listed
     assert "mmvs_jhmdb_samples.csv" in tables.provenance(result).loc["samples_from", "value"]
 
 
@@ -88,9 +88,9 @@ def test_both_trees_are_healthy(run):
 
 
 def test_a_tree_is_written_once(run, tmp_path):
-    root = shapes_jhmdb.write(tmp_path / "jhmdb", SHAPES, clips=2, progress=False)
+    root = jhmdb_layout.write(tmp_path / "jhmdb", SHAPES, clips=2, progress=False)
     times = {path: path.stat().st_mtime_ns for path in root.rglob("*.mat")}
-    shapes_jhmdb.write(root, SHAPES, clips=3, progress=False)
+    jhmdb_layout.write(root, SHAPES, clips=3, progress=False)
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
     assert len(list(root.rglob("*.mat"))) == 3
     (root / "jhmdb_annotation.txt").unlink()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mmvs import config
+from mmvs.build import build_network
 from mmvs.config import ROOT
-from mmvs.model.build import build_network
 
 PINNED = json.loads(Path(__file__).with_name("pinned.json").read_text())
 VOCABULARY = 200  # word pieces of the pinned checkpoints

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from mmvs import config, processes
 from mmvs.data.catalogue import open_dataset, prepare
 from mmvs.data.clips import draw_apart
-from mmvs.data.moving_shapes import write
 from mmvs.processes import one_at_a_time
+from mmvs.shapes.writing import write
 from mmvs.training import fit
 
 HOLDS = """

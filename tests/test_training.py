@@ -13,12 +13,12 @@ from mmvs import evaluation
 from mmvs.answers import examples, track
 from mmvs.config import Experiment, experiment
 from mmvs.data.catalogue import prepare
-from mmvs.data.video import VideoError
 from mmvs.evaluation import evaluate, ladder
-from mmvs.flow import FlowError
-from mmvs.network_training import NetworkTraining
+from mmvs.flow.estimators import FlowError
+from mmvs.optimisation import NetworkTraining
 from mmvs.schema import Sample
 from mmvs.training import fit
+from mmvs.video.files import VideoError
 
 
 @pytest.fixture(scope="module")

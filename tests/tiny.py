@@ -10,7 +10,7 @@ from mmvs.model.network import Network
 from mmvs.schema import Batch
 from mmvs.training import Trained
 
-NARROW = {"name": "narrow", "weights": None, "widths": [4, 6, 8, 8]}
+NARROW = {"name": "narrow", "weights": None, "widths": [8, 10, 12, 12]}
 VOCABULARY = 40
 
 

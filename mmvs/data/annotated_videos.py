@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmvs.data import frames, video
 from mmvs.data.csv_files import DataError
 from mmvs.schema import Sample
+from mmvs.video import files, frames
 
 
 class AnnotatedVideos(Sequence[Sample]):
@@ -70,12 +70,12 @@ class AnnotatedVideos(Sequence[Sample]):
         return masks[instance]
 
     def window(self, i: int, size: int, stride: int = 1) -> tuple[list[int], np.ndarray]:
-        """The frames around sample i's own, which stands at position size // 2 (see `video.window`).
+        """The frames around sample i's own, which stands at position size // 2 (see `files.window`).
 
         Returns their 0-based indices, clamped to the video, and (size, H, W, 3) uint8 RGB.
         """
         sample = self[i]
-        indices = video.window(sample.frame, size, stride, self.frame_count(sample.video_id))
+        indices = files.window(sample.frame, size, stride, self.frame_count(sample.video_id))
         return indices, self.frames(i, indices)
 
     def frames(self, i: int, indices: list[int]) -> np.ndarray:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmvs.config import ConfigError, Data, Experiment, resolve
-from mmvs.data import jhmdb_files, moving_shapes
+from mmvs.data import jhmdb_files
 from mmvs.data.a2d import A2DSentences
 from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.csv_files import columns
 from mmvs.data.jhmdb import JHMDBSentences
-from mmvs.flow import estimator
-from mmvs.flow_store import FlowStore, Summary
+from mmvs.flow.estimators import estimator
+from mmvs.flow.store import FlowStore, Summary
 from mmvs.processes import one_at_a_time
+from mmvs.shapes import writing
 
 NAMES = (
     "a2d-train", "a2d-test", "jhmdb", "moving_shapes-train", "moving_shapes-test", "moving_shapes-unseen",
@@ -70,7 +71,7 @@ def prepare(experiment: Experiment, progress: bool = True) -> dict[str, Summary]
     data = experiment.data
     names = list(dict.fromkeys([data.train_on, *data.evaluate_on]))
     if any(name.startswith("moving_shapes-") for name in names):
-        moving_shapes.write(resolve(data.roots["moving_shapes"]), data.moving_shapes, progress)
+        writing.write(resolve(data.roots["moving_shapes"]), data.moving_shapes, progress)
     summaries = {}
     for name in names:
         samples = open_dataset(name, data)

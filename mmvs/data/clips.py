@@ -14,10 +14,10 @@ from transformers import PreTrainedTokenizerBase
 from mmvs.config import Data
 from mmvs.data import geometry
 from mmvs.data.annotated_videos import AnnotatedVideos
-from mmvs.data.video import window
 from mmvs.data.words import encode, mirrored
-from mmvs.flow_store import FlowStore
+from mmvs.flow.store import FlowStore
 from mmvs.schema import Batch, Clip, Sample
+from mmvs.video.files import window
 
 
 class Clips(Dataset):

@@ -9,8 +9,8 @@ import numpy as np
 import scipy.io
 from tqdm.auto import tqdm
 
-from mmvs.data import frame_folder
 from mmvs.data.csv_files import DataError, columns, normalise, plain
+from mmvs.video import folders
 
 FRAMES, MASKS, ANNOTATION = "Rename_Images", "puppet_mask", "jhmdb_annotation.txt"
 VARIABLE = "part_mask"  # of puppet_mask.mat
@@ -56,14 +56,14 @@ def annotated_frames(root: Path, folders: dict[str, str], videos: Iterable[str])
         shown = ", ".join(f"'{video_id}'" for video_id in missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise DataError(
             f"{root / FRAMES}: no folder for {len(missing)} of {len(videos)} videos ({shown}): put them "
-            "there; `python -m mmvs.data.verify <root>` lists all that is missing"
+            "there; `python -m mmvs.verify.tree <root>` lists all that is missing"
         )
     bar = tqdm(videos, desc="reading masks' headers", unit="video", disable=None, leave=False)
     return {video_id: _annotated_frames(root, folders[video_id], video_id) for video_id in bar}
 
 
 def _annotated_frames(root: Path, action: str, video_id: str) -> int:
-    pictures = len(frame_folder.pictures(root / FRAMES / action / video_id))
+    pictures = len(folders.pictures(root / FRAMES / action / video_id))
     path = mask_path(root, action, video_id)
     shape = next((shape for name, shape, _ in _matlab(scipy.io.whosmat, path) if name == VARIABLE), None)
     if shape is None:

@@ -1,0 +1,253 @@
+"""Optical flow: estimators behind one small interface, and how good they are.
+
+The flow of frame t is where its pixels are in frame t + 1: (u, v) in pixels, u to the right, v down.
+The last frame repeats the one before it; a video of one frame does not move.
+`mmvs.flow.store` keeps the results on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mmvs.config import Flow, resolve
+from mmvs.processes import device
+
+# torch, torchvision and ptlflow are imported where they are needed: the processes that compute
+# DIS flow start in half a second without them, and importing ptlflow alone takes ten.
+
+RAFT_SMALLEST = 128  # pixels a side: RAFT halves its 1/8 feature map three times and needs 2 cells left
+RAFT_STRIDE = 8
+
+
+class FlowError(ValueError):
+    """Flow that cannot be estimated, found or trusted; the text names file or setting, and the way out."""
+
+
+class Estimator(ABC):
+    """From two frames to flow. `fingerprint` holds all that decides the result, ready for JSON."""
+
+    name: str
+    fingerprint: dict[str, Any]
+
+    @abstractmethod
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Two uint8 RGB frames (H, W, 3) -> float32 (2, H, W), pixels of these frames."""
+
+    @property
+    @abstractmethod
+    def model(self) -> Any:
+        """What estimates, built at first use; FlowError where it cannot be built."""
+
+    @abstractmethod
+    def use_one_thread(self) -> None:
+        """For processes that share the cores: several threads each would only fight for them."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy for another process builds its own model: DIS does not pickle, networks are large."""
+        return {key: value for key, value in self.__dict__.items() if key != "model"}
+
+
+class Dis(Estimator):
+    """Dense inverse search (Kroeger et al., ECCV 2016) as in OpenCV: no weights, fast on a CPU."""
+
+    def __init__(self, settings: Flow):
+        self.name = "dis"
+        self.preset, self.finest_scale = settings.preset, settings.finest_scale
+        self.fingerprint = {
+            "name": self.name,
+            "preset": self.preset,
+            "finest_scale": self.finest_scale,
+            "version": f"opencv {cv2.__version__}",
+        }
+
+    @cached_property
+    def model(self) -> cv2.DISOpticalFlow:
+        dis = cv2.DISOpticalFlow_create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{self.preset.upper()}"))
+        dis.setFinestScale(self.finest_scale)  # where it leaves no coarser scale, OpenCV takes a finer one
+        return dis
+
+    def use_one_thread(self) -> None:
+        cv2.setNumThreads(1)
+
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
+        try:
+            flow = self.model.calc(*grey, None)
+        except cv2.error as error:
+            raise FlowError(f"DIS cannot take frames of {first.shape[:2]} pixels: {error.err}") from None
+        return np.ascontiguousarray(flow.transpose(2, 0, 1))
+
+
+class Network(Estimator):
+    """A network's weights are a published name, a file, or none (random, the same ones each time)."""
+
+    def __init__(self, name: str, library: str, weights: str | None, published: dict[str, str]):
+        """published: name of weights -> their file name, which carries a hash of the content."""
+        self.name, self.weights = name, weights
+        self.fingerprint = {"name": name, "version": f"{library} {version(library)}"}
+        if weights is None:
+            self.fingerprint["weights"] = "random"
+        elif weights in published:
+            self.fingerprint["weights"] = published[weights]
+        elif resolve(weights).is_file():
+            self.weights = str(resolve(weights))
+            self.fingerprint["weights"] = hashlib.sha256(resolve(weights).read_bytes()).hexdigest()
+        else:
+            names = ", ".join(published) or "none"
+            raise FlowError(f"flow.weights '{weights}' of {name}: no such file, nor published ({names})")
+
+    @abstractmethod
+    def build(self) -> Any:
+        """The torch module, weights loaded."""
+
+    @abstractmethod
+    def infer(self, first: Any, second: Any) -> Any:
+        """uint8 RGB tensors (1, 3, H, W), padded, on the model's device -> (1, 2, H, W)."""
+
+    @cached_property
+    def model(self) -> Any:
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # without weights: every process draws the same random ones
+            try:
+                network = self.build()
+            except Exception as error:  # network down, truncated file, weights of another model
+                raise FlowError(f"{self.name}: weights '{self.weights}' do not load: {error}") from error
+        return network.eval().to(device())
+
+    def use_one_thread(self) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        import torch
+
+        height, width = first.shape[:2]
+        down, right = (max(-side % RAFT_STRIDE, RAFT_SMALLEST - side) for side in (height, width))
+        device = next(self.model.parameters()).device
+        padded = [np.pad(frame, ((0, down), (0, right), (0, 0)), mode="edge") for frame in (first, second)]
+        tensors = [torch.from_numpy(frame).permute(2, 0, 1)[None].to(device) for frame in padded]
+        with torch.inference_mode():
+            flow = self.infer(*tensors)
+        return flow[0, :, :height, :width].float().cpu().numpy()
+
+
+class TorchvisionRaft(Network):
+    """RAFT (Teed & Deng, ECCV 2020) of torchvision, inputs transformed as its weights ask."""
+
+    def __init__(self, settings: Flow):
+        from torchvision.models import get_model_weights
+
+        self.published = get_model_weights(settings.estimator)
+        files = {name: weights.url.rsplit("/", 1)[-1] for name, weights in self.published.__members__.items()}
+        super().__init__(settings.estimator, "torchvision", settings.weights, files)
+
+    def build(self) -> Any:
+        import torch
+        from torchvision.models import get_model
+
+        if self.weights is None or self.weights in self.published.__members__:
+            return get_model(self.name, weights=self.weights and self.published[self.weights])
+        network = get_model(self.name, weights=None)
+        network.load_state_dict(torch.load(self.weights, map_location="cpu", weights_only=True))
+        return network
+
+    def infer(self, first: Any, second: Any) -> Any:
+        return self.model(*self.published.DEFAULT.transforms()(first, second))[-1]  # the last refinement
+
+
+class PtlflowModel(Network):
+    """Any model of ptlflow; its conventions: BGR in [0, 1], flow (B, 1, 2, H, W) at the input's size."""
+
+    def __init__(self, settings: Flow):
+        try:
+            import ptlflow
+        except ImportError as error:
+            raise FlowError(f"flow.estimator '{settings.estimator}' needs ptlflow: {error}") from error
+
+        self.key = settings.estimator.removeprefix("ptlflow:")
+        if self.key not in ptlflow.get_model_names():
+            known = ", ".join(ptlflow.get_model_names())
+            raise FlowError(f"unknown flow.estimator '{settings.estimator}': ptlflow has {known}")
+        published = getattr(ptlflow.get_model_reference(self.key), "pretrained_checkpoints", {})
+        files = {name: url.rsplit("/", 1)[-1] for name, url in published.items()}
+        super().__init__(settings.estimator, "ptlflow", settings.weights, files)
+
+    def build(self) -> Any:
+        import ptlflow
+
+        return ptlflow.get_model(self.key, ckpt_path=self.weights)
+
+    def infer(self, first: Any, second: Any) -> Any:
+        from ptlflow.utils.io_adapter import IOAdapter
+
+        pair = [frame[0].permute(1, 2, 0).flip(-1).cpu().numpy() for frame in (first, second)]
+        adapter = IOAdapter(self.model.output_stride, pair[0].shape[:2], cuda=first.is_cuda)
+        inputs = adapter.prepare_inputs(pair)
+        return adapter.unscale(self.model(inputs))["flows"][:, 0]
+
+
+def estimator(settings: Flow) -> Estimator:
+    """The estimator that the settings name; FlowError lists what exists, or what its weights can be."""
+    if settings.estimator == "dis":
+        return Dis(settings)
+    if settings.estimator in ("raft_small", "raft_large"):
+        return TorchvisionRaft(settings)
+    if settings.estimator.startswith("ptlflow:"):
+        return PtlflowModel(settings)
+    try:
+        models = f"any of ptlflow {version('ptlflow')}, such as ptlflow:raft_small"
+    except PackageNotFoundError:
+        models = "after installing ptlflow"
+    raise FlowError(
+        f"unknown flow.estimator '{settings.estimator}': there are dis, raft_small, raft_large, "
+        f"ptlflow:<model> ({models})"
+    )
+
+
+def flows(estimate: Estimator, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """n uint8 RGB frames (H, W, 3), one by one -> n float32 flows (2, H, W), holding two frames at most."""
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        return
+    flow = np.zeros((2, *first.shape[:2]), np.float32)
+    for second in frames:
+        flow = estimate(first, second)
+        yield flow
+        first = second
+    yield flow
+
+
+def endpoint_error(estimated: np.ndarray, exact: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Mean length in pixels of the difference of two flows (2, H, W), in a mask (H, W); nan if empty."""
+    distance = np.linalg.norm(np.asarray(estimated, np.float64) - exact, axis=0)
+    chosen = distance if mask is None else distance[np.asarray(mask, bool)]
+    return float(chosen.mean()) if chosen.size else float("nan")
+
+
+def quality(
+    estimate: Estimator, frames: np.ndarray, exact: np.ndarray, masks: np.ndarray
+) -> dict[str, float]:
+    """End-point error in pixels inside and outside a clip's objects, mean over its frames.
+
+    frames  uint8 (T, H, W, 3)
+    exact   float (T, 2, H, W)   from frame t to t + 1; the last frame has no next one and is not judged
+    masks   bool (T, H, W)       True on any object
+    """
+    pairs = list(zip(flows(estimate, frames), exact, np.asarray(masks, bool), strict=True))[:-1]
+    errors = {
+        "inside": [endpoint_error(flow, truth, mask) for flow, truth, mask in pairs],
+        "outside": [endpoint_error(flow, truth, ~mask) for flow, truth, mask in pairs],
+    }
+    return {side: float(np.nanmean(values)) if values else float("nan") for side, values in errors.items()}

@@ -1,0 +1,97 @@
+"""What Lightning trains: objective, parameter groups, schedule, validation scores, logs of one Experiment."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from mmvs.build import build_network, build_objective
+from mmvs.config import Experiment
+from mmvs.metrics import SegmentationMetrics, binarised
+from mmvs.schema import Batch
+
+
+class NetworkTraining(lightning.LightningModule):
+    """The optimisation of one Experiment: objective, parameter groups, schedule, logs."""
+
+    def __init__(self, experiment: Experiment, vocabulary: int):
+        super().__init__()
+        self.experiment = experiment
+        self.network = build_network(experiment.model, vocabulary)
+        self.objective = build_objective(experiment)
+        self.validation = SegmentationMetrics()
+        self.seconds = 0.0  # of training, over all resumed parts
+        self._since = time.monotonic()
+
+    def training_step(self, batch: Batch, step: int) -> Tensor:
+        """Loss of one batch; every term is logged under its name."""
+        terms = self.objective(self.network(batch), batch)
+        self.log_dict({f"train/{name}": term for name, term in terms.items()}, batch_size=len(batch.masks))
+        return terms["loss"]
+
+    def validation_step(self, batch: Batch, step: int) -> None:
+        """Score a batch of held-out training videos, on the canvas."""
+        prediction = self.network(batch)
+        self.log(
+            "val/loss", self.objective(prediction, batch)["loss"], batch_size=len(batch.masks), sync_dist=True
+        )
+        every = zip(prediction.probability(), batch.masks.bool(), batch.samples, strict=True)
+        for (
+            probability,
+            truth,
+            position,
+        ) in every:  # known by position: distributed samplers repeat some clips
+            mask = binarised(probability, self.experiment.evaluation)
+            self.validation.update(mask, truth, position=position)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores that choose the best checkpoint."""
+        scores = self.validation.compute()
+        self.validation.reset()
+        self.log("val/mean_iou", scores["mean_iou"], prog_bar=True, sync_dist=True)
+        self.log("val/overall_iou", scores["overall_iou"], sync_dist=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW over backbones, language and the rest, each with its own rate; warm-up, then cosine decay."""
+        t = self.experiment.training
+        rates = {"backbones": t.backbone_rate, "language": t.language_rate, "rest": t.rate}
+        groups: dict[tuple[str, bool], list[Tensor]] = {}
+        for name, parameter in self.network.named_parameters():
+            part = "language" if ".bert." in name else "backbones" if ".body." in name else "rest"
+            groups.setdefault((part, parameter.ndim > 1), []).append(parameter)
+        optimizer = torch.optim.AdamW(
+            {"params": params, "name": f"{part}{'' if decays else ' (no decay)'}", "lr": rates[part],
+             "weight_decay": t.weight_decay if decays else 0.0}
+            for (part, decays), params in groups.items()
+        )  # fmt: skip
+
+        def share_of_rate(step: int) -> float:
+            if step < t.warmup:
+                return (step + 1) / t.warmup
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - t.warmup) / max(1, t.steps - t.warmup))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Start the clock of this part of the training."""
+        self._since = time.monotonic()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the weights mean: the experiment, and the seconds spent so far."""
+        now = time.monotonic()
+        self.seconds, self._since = self.seconds + now - self._since, now
+        checkpoint["mmvs"] = {
+            "fingerprint": self.experiment.fingerprint(),
+            "experiment": self.experiment.model_dump_json(),
+            "seconds": self.seconds,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting where the broken run stopped."""
+        self.seconds = checkpoint["mmvs"]["seconds"]

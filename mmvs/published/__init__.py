@@ -1,0 +1,1 @@
+"""The network of the authors' public code, with its own objective."""

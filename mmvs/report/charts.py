@@ -1,0 +1,192 @@
+"""Charts from tables and log files; none needs a model or a GPU.
+
+Every function returns a matplotlib Figure, already closed for pyplot: a notebook shows it once, as the
+last value of its cell. Pictures of clips are drawn in mmvs.report.pictures.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from mmvs.config import LADDER
+from mmvs.report.survey import frequent_words
+from mmvs.report.tables import KINDS, half_width, kinds_first
+
+DPI = 110
+_bright = sns.color_palette("colorblind")
+COLOURS = {
+    "all": (0.35, 0.35, 0.35),
+    **dict(zip(KINDS, (_bright[0], _bright[1], _bright[2], _bright[4]), strict=True)),
+}
+RUNGS = dict(zip(LADDER, sns.color_palette("crest", len(LADDER)), strict=True))
+sns.set_theme(style="whitegrid", rc={"figure.dpi": DPI, "axes.spines.top": False, "axes.spines.right": False})
+
+
+def overview(samples: pd.DataFrame) -> Figure:
+    """What survey.samples measured: lengths and words of sentences, sizes and speeds of objects."""
+    figure, axes = plt.subplots(2, 2, figsize=(11, 8), width_ratios=[1.3, 1], layout="constrained")
+    order = kinds_first(samples["kind"])
+    by_kind = {"data": samples, "hue": "kind", "hue_order": order, "palette": COLOURS}
+    sns.histplot(**by_kind, x="words", discrete=True, multiple="stack", ax=axes[0, 0], alpha=1)
+    sns.move_legend(axes[0, 0], "lower left", bbox_to_anchor=(0, 1), ncols=5, title=None, frameon=False)
+    axes[0, 0].set(xlabel="words in a sentence", ylabel="samples")
+    words = frequent_words(samples["sentence"], 22)
+    sns.barplot(x=words.to_numpy(), y=words.index, ax=axes[0, 1], color=COLOURS["all"])
+    axes[0, 1].tick_params(axis="y", labelsize=8)
+    axes[0, 1].set(xlabel="occurrences", ylabel="", title="most frequent words")
+    sns.histplot(100 * samples["size"], ax=axes[1, 0], color=COLOURS["all"], alpha=1, bins=30)
+    axes[1, 0].set(xlabel="size of the object, % of the frame", ylabel="samples")
+    if "speed" in samples:
+        sns.boxplot(**by_kind, x="speed", y="kind", order=order, ax=axes[1, 1], fliersize=2, legend=False)
+    axes[1, 1].set(
+        xlabel="mean flow inside the mask, pixels per frame", ylabel="", title="motion of the objects"
+    )
+    plt.close(figure)
+    return figure
+
+
+def confidence(table: pd.DataFrame) -> Figure:
+    """How sure a network is of every sentence's mask, over time: a `confidence.csv` of `mmvs segment`."""
+    figure, axes = plt.subplots(2, 1, figsize=(9, 4.2), sharex=True, layout="constrained")
+    for axis, column, label in zip(axes, ("confidence", "area"), ("confidence", "area, %"), strict=True):
+        of_mask = table.assign(area=100 * table["area"])
+        sns.lineplot(of_mask, x="time", y=column, hue="sentence", ax=axis, legend=axis is axes[0])
+        axis.set(xlabel="seconds", ylabel=label, ylim=(0, 1.02) if column == "confidence" else (0, None))
+    sns.move_legend(axes[0], "lower left", bbox_to_anchor=(0, 1), ncols=1, title=None, frameon=False)
+    plt.close(figure)
+    return figure
+
+
+def flow_errors(quality: pd.DataFrame) -> Figure:
+    """End-point errors (columns inside, outside; one row a clip) as distributions, in pixels."""
+    figure, axis = plt.subplots(figsize=(7, 2.6))
+    long = quality.melt(value_vars=["inside", "outside"], var_name="where", value_name="error")
+    sns.boxplot(
+        long, x="error", y="where", hue="where", palette=[COLOURS["motion"], COLOURS["all"]], fliersize=2
+    )
+    axis.set(xlabel="mean end-point error of a clip, pixels", ylabel="", title="Estimated against exact flow")
+    axis.set_yticks([0, 1], ["inside objects", "background"])
+    axis.set_xlim(left=0)
+    return finish(figure)
+
+
+def curves(log: pd.DataFrame) -> Figure:
+    """Lightning's metrics.csv: the loss and its terms, IoU on held-out training clips, the learning rate."""
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), gridspec_kw={"width_ratios": [1.3, 1.3, 1]})
+    terms = [name for name in log if name.startswith("train/")]
+    for name, colour in zip(terms, sns.color_palette("colorblind", len(terms)), strict=True):
+        values = log[["step", name]].dropna()
+        smooth = values[name].rolling(max(1, len(values) // 25), min_periods=1).mean()
+        label = name.removeprefix("train/").replace("_", "-")
+        axes[0].plot(values["step"], smooth, ".-", ms=3, color=colour, label=label)
+    axes[0].set(xlabel="step", ylabel="loss, running mean", yscale="log", title="Training")
+    axes[0].legend(fontsize=8, ncols=2, loc="upper right")
+    for name, colour in (("val/mean_iou", COLOURS["appearance"]), ("val/overall_iou", COLOURS["motion"])):
+        if name in log:
+            values = log[["step", name]].dropna()
+            label = name.removeprefix("val/").replace("_iou", " IoU")
+            axes[1].plot(values["step"], values[name], marker="o", ms=3, color=colour, label=label)
+    axes[1].set(xlabel="step", ylabel="IoU", ylim=(0, 1), title="Held-out training videos")
+    axes[1].legend(fontsize=8)
+    for name in (name for name in log if name.startswith("lr") and "no decay" not in name):
+        values = log[["step", name]].dropna()
+        axes[2].plot(values["step"], values[name] * 1000, ".-", ms=3, label=name.rsplit("/")[-1], alpha=0.8)
+    axes[2].set(xlabel="step", ylabel="learning rate, 1/1000", title="Schedule")
+    axes[2].legend(fontsize=8)
+    return finish(figure)
+
+
+def score_bars(scores: pd.DataFrame) -> Figure:
+    """tables.scores as bars per data set and kind: mean IoU above; below, how often the right object was
+    selected, with a dash where chance would be.
+    """
+    panels = {"mean IoU": "mean IoU", "selection": "right object selected"}
+    panels = {column: label for column, label in panels.items() if column in scores}
+    shape = (max(6.0, 0.62 * len(scores) + 1.5), 2.6 * len(panels) + 0.4)
+    figure, axes = plt.subplots(len(panels), 1, figsize=shape, sharex=True, squeeze=False)
+    names = list(dict.fromkeys(scores.index.get_level_values(0)))
+    kinds = kinds_first(scores.index.get_level_values(1))
+    starts = {name: n * (len(kinds) + 1) for n, name in enumerate(names)}
+    places = np.array([starts[name] + kinds.index(kind) for name, kind in scores.index])
+    colours = [COLOURS.get(kind, COLOURS["all"]) for _, kind in scores.index]
+    for axis, (column, label) in zip(axes[:, 0], panels.items(), strict=True):
+        bars = axis.bar(places, scores[column], width=0.85, color=colours)
+        axis.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
+        axis.set(ylabel=label, ylim=(0, 1.08), yticks=np.arange(0, 1.01, 0.25))
+        axis.grid(axis="x", visible=False)
+    if {"selection", "chance"} <= set(scores):
+        axes[-1, 0].scatter(places, scores["chance"], marker="_", s=190, color="white", lw=2.5, zorder=3)
+        axes[-1, 0].scatter(
+            places, scores["chance"], marker="_", s=190, color="black", label="chance", zorder=3
+        )
+        axes[-1, 0].legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    middles = [start + (len(kinds) - 1) / 2 for start in starts.values()]
+    axes[-1, 0].set_xticks(middles, [name.replace("-", "\n", 1) for name in names])
+    swatches = [Patch(color=COLOURS.get(kind, COLOURS["all"]), label=kind) for kind in kinds]
+    axes[0, 0].legend(handles=swatches, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return finish(figure)
+
+
+def compared_bars(table: pd.DataFrame, ylabel: str = "mean IoU") -> Figure:
+    """tables.compared as groups of bars: one group a kind of sentences, one bar a run."""
+    figure, axis = plt.subplots(figsize=(max(6.0, 1.6 * len(table)), 3.8))
+    long = table.reset_index().melt("sentences", var_name="run", value_name="value")
+    colours = sns.color_palette("crest_r", table.shape[1])
+    sns.barplot(long, x="sentences", y="value", hue="run", palette=list(colours), ax=axis)
+    for bars in axis.containers:
+        axis.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
+    axis.set(xlabel="sentences", ylabel=ylabel, ylim=(0, 1.05))
+    axis.legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return finish(figure)
+
+
+def ladder(cells: pd.DataFrame) -> Figure:
+    """tables.ladder_cells of all sentences: a bar per rung, its 95 % interval, a dot per seed."""
+    overall = cells[cells["kind"] == "all"]
+    rungs = [rung for rung in LADDER if rung in set(overall["rung"])]
+    figure, axis = plt.subplots(figsize=(1.5 * len(rungs) + 2, 4))
+    _rung_bars(axis, overall, rungs, [RUNGS[rung] for rung in rungs])
+    axis.set_xticks(range(len(rungs)), rungs)
+    axis.set(ylabel="mean IoU, all sentences", xlabel="rung of the ladder", ylim=(0, 1))
+    return finish(figure)
+
+
+def ladder_kinds(cells: pd.DataFrame) -> Figure:
+    """tables.ladder_cells by kind of sentences: one panel a kind, bars as in `ladder`."""
+    kinds = [kind for kind in kinds_first(cells["kind"]) if kind != "all"] or ["all"]  # some data have none
+    rungs = [rung for rung in LADDER if rung in set(cells["rung"])]
+    figure, axes = plt.subplots(1, len(kinds), figsize=(2.9 * len(kinds), 3.8), sharey=True, squeeze=False)
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        _rung_bars(axis, cells[cells["kind"] == kind], rungs, [RUNGS[rung] for rung in rungs])
+        axis.set_xticks(range(len(rungs)), rungs, rotation=60, ha="right", fontsize=9)
+        axis.set(title=kind, ylim=(0, 1))
+    axes[0, 0].set_ylabel("mean IoU")
+    return finish(figure)
+
+
+def _rung_bars(axis: Axes, cells: pd.DataFrame, rungs: list[str], colours: list[Any]) -> None:
+    for place, (rung, colour) in enumerate(zip(rungs, colours, strict=True)):
+        values = cells.loc[cells["rung"] == rung, "value"]
+        if values.empty:
+            continue
+        half = half_width(values)
+        axis.bar(place, values.mean(), color=colour, width=0.75)
+        axis.scatter([place] * len(values), values, s=10, color="black", zorder=3, alpha=0.6)
+        axis.errorbar(place, values.mean(), 0 if np.isnan(half) else half, color="black", capsize=4, lw=1.2)
+        top = max(values.max(), values.mean() + (0 if np.isnan(half) else half))
+        axis.text(place, top + 0.015, f"{values.mean():.2f}", ha="center", fontsize=8.5)
+    axis.grid(axis="x", visible=False)
+
+
+def finish(figure: Figure, **pads: float) -> Figure:
+    figure.tight_layout(**pads)
+    plt.close(figure)
+    return figure

@@ -1,0 +1,180 @@
+"""The runs under a reports folder, and the two lists of them: a page and a README."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from mmvs.config import LADDER, ROOT
+from mmvs.report.tables import ReportError, kinds_first, read_result
+
+THUMBNAILS = (
+    "scores",
+    "ladder",
+    "cases-motion",
+    "curves",
+    "strips",
+    "language",
+)  # the first two that exist are shown
+
+
+INDEX = """<h1>Runs</h1>
+<p>Every experiment with results under <code>reports/</code>.
+Scores are mean IoU on the run's first data set.</p>
+<table><thead><tr><th>run</th><th class="text">data set</th>
+{% for kind in kinds %}<th>{{ kind }}</th>{% endfor %}
+<th>seed</th><th class="text">date</th><th class="text">commit</th></tr></thead><tbody>
+{% for run in runs %}<tr><td><a href="#{{ run.name }}">{{ run.name }}</a></td>
+{% if run.scores %}<td class="text">{{ run.data_set }}</td>
+{% for kind in kinds %}<td>{{ run.score(kind) }}</td>{% endfor %}
+<td>{{ run.seed }}</td><td class="text">{{ run.date }}</td><td class="text">{{ run.commit }}</td>
+{% else %}<td class="text {{ 'bad' if run.problem }}" colspan="{{ kinds|length + 4 }}">
+{{ run.state }}</td>{% endif %}</tr>
+{% else %}<tr><td>no run yet: <code>make report</code></td></tr>{% endfor %}
+</tbody></table>
+{% for run in runs %}<h2 id="{{ run.name }}">{{ run.name }}</h2>
+{% if run.problem %}<p class="bad">{{ run.problem }}</p>{% endif %}
+<p class="pale">{{ run.parameters }}</p>
+<p>{% for text, link in run.links.items() %}<a href="{{ link }}">{{ text }}</a>
+{{- " · " if not loop.last }} {% endfor %}</p>
+<p class="thumbnails">{% for link in run.thumbnails -%}
+<a href="{{ link }}"><img src="{{ link }}" alt="{{ link }}"></a>
+{% endfor %}</p>{% endfor %}"""
+
+
+LIST = """# Runs
+
+Every experiment with results in this folder; the same list with pictures: [index.html](index.html).
+Scores are mean IoU on the run's first data set.
+
+| run | data set |{% for kind in kinds %} {{ kind }} |{% endfor %} parameters | date | commit | pages |
+|---|---|{% for kind in kinds %}---:|{% endfor %}---|---|---|---|
+{% for run in runs -%}
+| {{ run.name }} | {{ run.data_set if run.scores else run.state }} |
+{%- for kind in kinds %} {{ run.score(kind) }} |{% endfor %} {{ run.parameters }} |
+{{- " " ~ run.date }} | {{ run.commit }} |
+{%- for text, link in run.links.items() %} [{{ text }}]({{ link }}){% endfor %} |
+{% endfor %}"""
+
+
+@dataclass
+class Run:
+    """One folder under reports/, as the lists show it."""
+
+    name: str
+    scores: dict[str, Any] = field(default_factory=dict)  # of metrics.json
+    provenance: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""  # why the scores cannot be read
+    links: dict[str, str] = field(default_factory=dict)  # text -> relative link
+    thumbnails: list[str] = field(default_factory=list)
+
+    @property
+    def data_set(self) -> str:
+        return next(iter(self.scores), "")
+
+    @property
+    def state(self) -> str:
+        """What is shown in place of scores."""
+        if self.problem:
+            return self.problem
+        pages = {name.removesuffix(".ipynb") for name in self.links if name[:2].isdigit()}
+        if pages and pages <= {"01_explore_data", "02_compute_flow"}:
+            return "data only: nothing trained"
+        if pages == {"06_your_video"}:
+            return "a video, without a truth to score it"
+        return "unfinished: no metrics.json yet"
+
+    @property
+    def seed(self) -> str:
+        return str(self.provenance.get("seed", ""))
+
+    @property
+    def date(self) -> str:
+        return str(self.provenance.get("date", ""))[:10]
+
+    @property
+    def commit(self) -> str:
+        return str(self.provenance.get("git_commit") or "")[:10] + (
+            "+" if self.provenance.get("git_dirty") else ""
+        )
+
+    @property
+    def parameters(self) -> str:
+        """The parameters that tell runs apart, in a line."""
+        given = self.provenance.get("parameters") or {}
+        data, model, training = (given.get(part, {}) for part in ("data", "model", "training"))
+        switches = {
+            name: model.get(name) for name in ("motion", "transformer", "language_guided", "alignment")
+        }
+        rung = next((rung for rung, values in LADDER.items() if values == switches), "")
+        off = ", ".join(f"no {name}" for name, value in switches.items() if value is False)
+        told = {
+            "model": "published" if model.get("name") == "published" else rung or off,
+            "width": model.get("width"),
+            "trained on": data.get("train_on"),
+            "frames": data.get("frames"),
+            "steps": training.get("steps"),
+            "clips a step": training.get("batch"),
+            "flow": given.get("flow", {}).get("estimator"),
+        }
+        return ", ".join(f"{name} {value}" for name, value in told.items() if value)
+
+    def score(self, kind: str) -> str:
+        value = self.scores.get(self.data_set, {}).get(kind, {}).get("mean_iou")
+        return "" if value is None else f"{value:.3f}"
+
+
+def runs(reports: Path) -> list[Run]:
+    """Every run under a reports folder, by name; a metrics.json that cannot be read becomes its `problem`.
+
+    The notebooks' default run, `smoke`, is left out: it exists only where somebody tried them.
+    """
+    found = []
+    for folder in sorted(p for p in Path(reports).iterdir() if p.is_dir() and p.name != "smoke"):
+        result_file, notebooks = folder / "metrics.json", sorted(folder.glob("*.ipynb"))
+        if not (result_file.exists() or notebooks):
+            continue
+        run = Run(folder.name)
+        try:
+            result = read_result(result_file) if result_file.exists() else {}
+            run.scores, run.provenance = result.get("scores", {}), result.get("provenance", {})
+        except ReportError as error:
+            run.problem = str(error).replace(f"{reports}{os.sep}", "")
+        pages = [p.with_suffix(".html") if p.with_suffix(".html").exists() else p for p in notebooks]
+        files = [*pages, *(folder / name for name in ("metrics.json", "ladder.json", "flow_quality.json"))]
+        run.links = {
+            p.name.removesuffix(".html"): p.relative_to(reports).as_posix() for p in files if p.exists()
+        }
+        params = ROOT / "params" / f"{folder.name}.yaml"
+        if params.exists() and Path(reports).resolve() == ROOT / "reports":
+            run.links["parameters"] = f"../params/{params.name}"
+        pictures = [folder / "figures" / f"{name}.png" for name in THUMBNAILS]
+        run.thumbnails = [p.relative_to(reports).as_posix() for p in pictures if p.exists()][:2]
+        found.append(run)
+    return found
+
+
+def _markdown(value: Any) -> Any:
+    """Values inside a Markdown table: no cell or tag may be opened by them."""
+    return (
+        value.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ") if isinstance(value, str) else value
+    )
+
+
+def as_page(found: list[Run]) -> str:
+    """The body of reports/index.html."""
+    return Environment(autoescape=True).from_string(INDEX).render(runs=found, kinds=_kinds(found))
+
+
+def as_readme(found: list[Run]) -> str:
+    """The text of reports/README.md."""
+    template = Environment(autoescape=False, finalize=_markdown).from_string(LIST)
+    return template.render(runs=found, kinds=_kinds(found)).rstrip() + "\n"
+
+
+def _kinds(found: list[Run]) -> list[str]:
+    return kinds_first({kind for run in found for kind in run.scores.get(run.data_set, {})})

@@ -1,0 +1,77 @@
+"""Overlays that play inside a notebook, and a field to ask other sentences while looking at them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from IPython.display import Video, display
+
+from mmvs.segmenter.overlay import Overlay, write_overlay
+from mmvs.segmenter.segmenter import Answer, Segmenter
+from mmvs.video.stream import open_video
+
+WIDEST = 480  # pixels: the notebook and its page hold the video each
+LONGEST = 300  # frames, from the first on
+SHORTEST = 2.0  # seconds
+
+
+def play(answers: list[Answer], sentences: list[str]) -> Video:
+    """The overlay of a segmented video."""
+    overlay = Overlay(answers[0].frame.shape[:2], sentences)
+    return _played((answer.time, overlay(answer.frame, answer.masks)) for answer in answers)
+
+
+def play_file(path: Path) -> Video:
+    """A small copy of an overlay that mmvs.segmenter.folder wrote."""
+    return _played(open_video(path))
+
+
+def ask(segmenter: Segmenter, video: Any, sentence: str) -> Any:
+    """A field for a sentence above the video's masks: change it, press Enter, and see them change.
+
+    Returns a widget; without ipywidgets, what to do to get one.
+    """
+    try:
+        ipywidgets = import_module("ipywidgets")  # no dependency: it comes with `make lab`
+    except ImportError:
+        return "To type sentences here, open this notebook with `make lab`."
+    field = ipywidgets.Text(sentence, continuous_update=False, layout=ipywidgets.Layout(width="40em"))
+    shown = ipywidgets.Output()
+
+    def answer(_: Any = None) -> None:
+        with shown:
+            shown.clear_output(wait=True)
+            try:
+                display(play(list(segmenter.segment(video, field.value)), [field.value]))
+            except ValueError as refused:  # an empty sentence, or one too long
+                print(refused)
+
+    field.observe(answer, "value")
+    answer()
+    return ipywidgets.VBox([field, shown])
+
+
+def _played(pictures: Iterable[tuple[float, np.ndarray]]) -> Video:
+    """(seconds, picture (H, W, 3) uint8) as a video inside the page, slowed down where it is very short."""
+    shown = [(seconds, _small(picture)) for seconds, picture in islice(pictures, LONGEST)]
+    slower = max(1.0, SHORTEST / max(shown[-1][0], 0.04))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "small.mp4"
+        write_overlay(file, ((seconds * slower, picture) for seconds, picture in shown))
+        how = "controls loop autoplay muted playsinline"
+        return Video(data=file.read_bytes(), embed=True, mimetype="video/mp4", html_attributes=how)
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape[:2]
+    if width <= WIDEST:
+        return picture
+    size = (WIDEST, 2 * round(height * WIDEST / width / 2))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,138 @@
+"""Segment any video: a trained network behind one call.
+
+segmenter = Segmenter.from_run("reports/moving_shapes")  # or a checkpoint, a saved model, a hub id
+for answer in segmenter.segment("clip.mp4", ["the red circle", "the square that turns left"]):
+    answer.masks  # (2, H, W) bool, at the video's own resolution
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmvs.data import geometry
+from mmvs.data.words import encode
+from mmvs.metrics import binarised, foreground_score
+from mmvs.model.inference import ready_for_inference
+from mmvs.segmenter.background import ahead
+from mmvs.segmenter.intake import LARGEST_FLOW, Shown, intake
+from mmvs.segmenter.streaming import Picture, Streaming
+from mmvs.trained import Pretrained
+from mmvs.video.stream import VideoSource, open_video
+
+LONGEST_SENTENCE = 1000  # characters: a word of any length can be a single unknown word piece
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+@dataclass
+class Answer:
+    """One frame of a video, and what each of N sentences means in it."""
+
+    index: int  # 0-based
+    time: float  # seconds since the first frame
+    frame: np.ndarray  # (H, W, 3) uint8 RGB
+    masks: np.ndarray  # (N, H, W) bool
+    confidence: np.ndarray  # (N,) mean foreground probability in each mask, 0 where it is empty
+    canvas: Tensor  # (N, size, size) float32, foreground probability on the network's canvas
+
+    @property
+    def probability(self) -> np.ndarray:
+        """(N, H, W) float32 foreground probability; made when asked for, as it is large."""
+        return geometry.restore(self.canvas, self.frame.shape[:2]).numpy()
+
+
+class Segmenter(Pretrained):
+    """A trained network that can be asked of any video; see Pretrained for where it comes from."""
+
+    def segment(
+        self,
+        video: Any,
+        sentences: str | Sequence[str],
+        *,
+        batch: int = 4,
+        precision: str = "float32",
+        start: int = 0,
+    ) -> Iterator[Answer]:
+        """What all sentences mean in every frame of a video, frame by frame as it is ready.
+
+        video      a file, an address, a folder of pictures, (F, H, W, 3) uint8, an iterable of frames
+        sentences  one or several
+        batch      frames, and (frame, sentence) pairs, that go through the network at once
+        precision  of matrix products: "bfloat16" or "float16" where the machine is faster at them, and
+                   masks that differ by a few pixels will do
+        start      first frame that is wanted
+
+        Raises VideoError and ValueError, before anything is computed, on a video or sentence that cannot be
+        used. Frames that cannot be decoded are left out, with a warning at the end.
+        """
+        if batch < 1 or start < 0 or precision not in PRECISIONS:
+            raise ValueError(
+                f"batch {batch}, start {start}, precision {precision}: batch is 1 or more, start 0 or more, "
+                f"precision one of {', '.join(PRECISIONS)}"
+            )
+        sentences = [sentences] if isinstance(sentences, str) else list(sentences or [])
+        if not all(isinstance(sentence, str) for sentence in sentences):
+            raise ValueError(f"sentences are text, such as 'the red circle', not {sentences}")
+        words, mask = self._encoded(sentences)
+        source = open_video(video)
+        with torch.inference_mode():
+            said = self.network.read(words, mask)
+        data = self.experiment.data
+        network = ready_for_inference(self.network)
+        streaming = Streaming(
+            network, said, data.frames, data.stride, batch, getattr(torch, precision),
+            geometry.valid_area(data.size, source.size).to(said.words.device),
+        )  # fmt: skip
+        return self._answers(source, streaming, start)
+
+    def _encoded(self, sentences: list[str]) -> tuple[Tensor, Tensor]:
+        """Token ids and mask (N, L); ValueError where the network could not read all of a sentence."""
+        if not sentences:
+            raise ValueError("no sentence: say which object to segment")
+        most = self.experiment.model.language.max_words
+        for number, sentence in enumerate(sentences, 1):
+            if len(sentence) > LONGEST_SENTENCE:
+                raise ValueError(
+                    f"sentence {number} has {len(sentence):,} characters, {LONGEST_SENTENCE:,} are the limit"
+                )
+            if (pieces := len(self.tokenizer(sentence.lower())["input_ids"])) > most:
+                raise ValueError(
+                    f"sentence {number} has {pieces} word pieces, the network reads {most}: shorten it"
+                )
+        tidy = [" ".join(sentence.lower().split()) for sentence in sentences]  # as the data sets' loaders do
+        device = next(self.network.parameters()).device
+        words, mask = encode(self.tokenizer, tidy, most)
+        return words.to(device), mask.to(device)
+
+    def _answers(self, source: VideoSource, streaming: Streaming, start: int) -> Iterator[Answer]:
+        first = max(0, start - streaming.before)
+        ready = 2 * streaming.batch if np.prod(source.size) <= LARGEST_FLOW else 1  # 8k: 100 MB a frame
+        waiting: deque[Shown] = deque()  # for their masks
+
+        def pictures(coming: Iterable[Shown]) -> Iterator[Picture]:
+            for shown in coming:
+                if shown.index >= start:
+                    waiting.append(shown)
+                yield shown.picture
+
+        with closing(ahead(intake(source, self.experiment, first), ready)) as coming:
+            for canvas in streaming(pictures(coming), first, start):
+                yield self._answer(waiting.popleft(), canvas)
+        if source.damage:
+            warnings.warn(f"{source.name}: {source.damage}", stacklevel=2)
+
+    def _answer(self, shown: Shown, canvas: Tensor) -> Answer:
+        masks, confidence = [], []
+        for one in canvas:  # not all at once: at full resolution a probability takes four times its mask
+            probability = geometry.restore(one[None], shown.frame.shape[:2])[0].numpy()
+            masks.append(binarised(probability, self.experiment.evaluation))
+            confidence.append(foreground_score(probability, masks[-1]))
+        return Answer(shown.index, shown.time, shown.frame, np.stack(masks), np.array(confidence), canvas)

@@ -1,0 +1,1 @@
+"""Moving shapes: the embedded world, and the layouts it is written in."""

@@ -1,0 +1,123 @@
+"""What can be said of a scene: descriptions, whom they denote, and which kind of sentence they make.
+
+appearance  looks alone are unique
+motion      at least two others look exactly the same; how it moves, all through, is unique in the clip
+both        looks and motion are each shared, together they are unique
+temporal    only the order of two motions is unique: in either phase a look-alike moves alike
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+from mmvs.shapes.scene import DIRECTIONS, Body, Program, Scene
+
+KINDS = ("appearance", "motion", "both", "temporal")
+MOVING = "moving"  # in a program: any direction
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a sentence says; None is not said."""
+
+    shape: str | None = None
+    colour: str | None = None
+    size: str | None = None
+    motion: str | None = None  # said without order: true of whoever does it at any time
+    program: Program | None = None  # said with order: true of exactly this program
+
+    @property
+    def looks(self) -> Description:
+        """The same without motion."""
+        return Description(self.shape, self.colour, self.size)
+
+    @property
+    def movement(self) -> Description:
+        """The same without looks."""
+        return Description(motion=self.motion, program=self.program)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """An English sentence, its target's position among the scene's bodies, and what it says."""
+
+    text: str
+    target: int
+    kind: str
+    description: Description
+
+
+def denotes(scene: Scene, description: Description) -> set[int]:
+    """Positions of the bodies of whom the description is true."""
+    return {i for i, body in enumerate(scene.bodies) if _true_of(body, description)}
+
+
+def _true_of(body: Body, said: Description) -> bool:
+    looks = body.looks
+    if said.shape not in (None, looks.shape) or said.colour not in (None, looks.colour):
+        return False
+    if said.size not in (None, looks.size) or (said.motion is not None and said.motion not in body.program):
+        return False
+    return said.program is None or all(map(_fits, said.program, body.program))
+
+
+def _fits(said: str, motion: str) -> bool:
+    return motion in DIRECTIONS if said == MOVING else motion == said
+
+
+def kind_of(scene: Scene, target: int, description: Description) -> str | None:
+    """The kind of sentence that the description makes for this target; None where it does not serve."""
+    body = scene.bodies[target]
+    if denotes(scene, description) != {target}:
+        return None
+    if description.size and any("growing" in other.program for other in scene.bodies):
+        return None  # who grows has no lasting size
+    alike = [b for i, b in enumerate(scene.bodies) if i != target and b.looks == body.looks]
+    if description.program:
+        in_each_phase = (any(b.program[k] == body.program[k] for b in alike) for k in range(2))
+        return "temporal" if all(in_each_phase) else None
+    if description.motion is None:
+        return "appearance"
+    if body.program[0] != body.program[1]:
+        return None
+    if denotes(scene, description.movement) == {target}:
+        return "motion" if len(alike) >= 2 else None
+    return "both" if len(denotes(scene, description.looks)) >= 2 else None
+
+
+def describable(scene: Scene) -> list[tuple[int, str, Description]]:
+    """Every (target, kind, description) that serves."""
+    found = []
+    for target, body in enumerate(scene.bodies):
+        looks = body.looks
+        for shape, colour, size in product((looks.shape, None), (looks.colour, None), (looks.size, None)):
+            for motion, program in _movements(body):
+                description = Description(shape, colour, size, motion, program)
+                if kind := kind_of(scene, target, description):
+                    found.append((target, kind, description))
+    return found
+
+
+def _movements(body: Body) -> list[tuple[str | None, Program | None]]:
+    first, second = body.program
+    told: list[tuple[str | None, Program | None]] = [(None, None)]
+    if first == second:
+        told.append((first, None))
+    if first in (*DIRECTIONS, "still") and second in (*DIRECTIONS, "still"):
+        told.append((None, body.program))
+        if first != second and "still" in body.program:
+            told.append((None, (MOVING, second) if second == "still" else (first, MOVING)))
+    return told
+
+
+def weight(scene: Scene, target: int, kind: str, description: Description) -> float:
+    """How welcome a description is among those of one target and kind: short, with shape where it counts."""
+    value = 1.0
+    for attribute in ("shape", "colour", "size"):
+        if getattr(description, attribute) is None:
+            continue
+        without = Description(**{**vars(description), attribute: None})
+        needed = kind_of(scene, target, without) != kind
+        value *= (4.0 if attribute == "shape" else 1.5) if needed else 0.5
+    return value

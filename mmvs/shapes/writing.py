@@ -1,0 +1,148 @@
+"""Moving shapes: an embedded data set in A2D-Sentences' on-disk layout, made from a seed in about a minute.
+
+    <root>/            train (subset 0) and test (subset 1)
+    <root>/unseen/     a tree of its own: sentences about combinations that training never shows
+    sentence_kinds.csv in both, outside A2D's files: which kind each sentence is of
+    moving_shapes.json the settings; it appears last, so a tree that has it is complete
+
+Who is in a clip is decided in `cast`, where in `placement`, what is said in `language` and
+`english`, how it looks in `rendering`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+from tqdm.auto import tqdm
+
+from mmvs.config import MovingShapes
+from mmvs.files import remove_partial, write_text
+from mmvs.processes import one_at_a_time
+from mmvs.shapes.a2d_layout import Written, write_instances, write_tables
+from mmvs.shapes.clip import draw_clip, render, render_clip
+from mmvs.video.files import write_video
+
+__all__ = ["render", "write"]
+
+FINISHED, UNFINISHED = "moving_shapes.json", "moving_shapes.unfinished.json"
+OURS = ("Release", "unseen/Release", "text_annotations", "unseen", "sentence_kinds.csv")  # videos go first
+
+
+class Job(NamedTuple):
+    """One clip to be written, and the tree that it goes to."""
+
+    tree: Path
+    settings: MovingShapes
+    split: str
+    index: int
+
+
+def write(
+    root: str | Path, settings: MovingShapes, progress: bool = True, workers: int | None = None
+) -> Path:
+    """Write the data set below `root`, or return at once where these settings are written already.
+
+    A broken run is resumed; a data set of other settings is replaced. The bytes of the annotations
+    depend on the settings only, not on `workers` (processes; default one per CPU). One job writes at a time.
+    Raises OSError naming the folder when the disk is too full or the folder holds something else.
+    """
+    root = Path(root)
+    wanted = json.dumps(settings.model_dump(), indent=2)
+    if _text(root / FINISHED) != wanted:
+        with one_at_a_time(root.with_name(f".{root.name}.lock")):
+            if _text(root / FINISHED) != wanted:  # still: whoever was let in before may have written it
+                _write(root, settings, wanted, progress, workers)
+    return root
+
+
+def _write(root: Path, settings: MovingShapes, wanted: str, progress: bool, workers: int | None) -> None:
+    _check_folder(root, settings)
+    _make_room(root, wanted)
+    root.mkdir(parents=True, exist_ok=True)
+    write_text(root / UNFINISHED, wanted)
+    jobs = [
+        Job(root / "unseen" if split == "unseen" else root, settings, split, index)
+        for split, count in _counts(settings).items()
+        for index in range(count)
+    ]
+    written = list(tqdm(_run(jobs, workers), "moving shapes", len(jobs), unit="clip", disable=not progress))
+    for tree in (root, root / "unseen"):
+        write_tables(tree, [clip for clip in written if clip.tree == tree], settings)
+    os.replace(root / UNFINISHED, root / FINISHED)
+
+
+def _run(jobs: list[Job], workers: int | None) -> Iterable[Written]:
+    """Results in the order of the jobs; processes only where they are worth their start."""
+    workers = workers or min(os.cpu_count() or 1, max(1, len(jobs) // 100))
+    if workers == 1:
+        yield from map(_write_clip, jobs)
+        return
+    # Forking a process that has threads (torch, OpenCV) can hang; a spawned one starts clean.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        yield from pool.map(_write_clip, jobs, chunksize=8)
+
+
+def _write_clip(job: Job) -> Written:
+    """Masks first, the video last: a clip whose video is there is complete."""
+    clip = draw_clip(job.settings, job.split, job.index)
+    spoken = job.split != "silent"
+    video = job.tree / "Release" / "clips320H" / f"{clip.video_id}.mp4"
+    if not video.exists():
+        rendered = render_clip(job.settings, job.split, job.index, clip)
+        if spoken:
+            folder = job.tree / "text_annotations" / "a2d_annotation_with_instances" / clip.video_id
+            folder.mkdir(parents=True, exist_ok=True)
+            for frame in clip.scene.annotated:
+                write_instances(folder / f"{frame + 1:05d}.h5", clip.instance_ids, rendered.masks[:, frame])
+        write_video(video, rendered.frames, crf=job.settings.crf)
+    rows = [(clip.instance_ids[s.target], s.text, s.kind) for s in clip.sentences] if spoken else []
+    annotated = len(clip.scene.annotated) if spoken else 0
+    return Written(job.tree, job.split, clip.video_id, annotated, len(clip.scene.bodies), rows)
+
+
+def _counts(settings: MovingShapes) -> dict[str, int]:
+    """Clips of each split."""
+    return {split: getattr(settings, f"{split}_clips") for split in ("train", "test", "unseen")} | {
+        "silent": 1
+    }
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text() if path.is_file() else None
+
+
+def _check_folder(root: Path, settings: MovingShapes) -> None:
+    """OSError when the folder holds something else, or the data set would not fit on the disk."""
+    ours = (root / FINISHED).is_file() or (root / UNFINISHED).is_file()
+    if not ours and root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir()):
+        text = "the folder holds files that are not moving shapes; choose another or empty it"
+        raise OSError(errno.EEXIST, text, str(root))
+    pixels = settings.frames * settings.height * settings.width
+    needed = sum(_counts(settings).values()) * (40_000 + pixels // 2)
+    there = sum(path.stat().st_size for path in root.rglob("*") if path.suffix in (".mp4", ".h5"))
+    existing = next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(existing).free
+    if free + there < needed:
+        text = f"moving shapes need about {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
+        raise OSError(errno.ENOSPC, f"{text}; make room or write fewer clips", str(root))
+
+
+def _make_room(root: Path, wanted: str) -> None:
+    """Remove what other settings left, and the torn files of a broken run of these."""
+    if _text(root / UNFINISHED) == wanted and not (root / FINISHED).exists():
+        remove_partial(root)
+        return
+    if (root / FINISHED).exists():  # no longer: a kill from here on must not leave it standing
+        os.replace(root / FINISHED, root / UNFINISHED)
+    for path in (root / name for name in OURS):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

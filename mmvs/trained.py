@@ -1,0 +1,200 @@
+"""A trained network as one object: from a run, a checkpoint, a saved model or the Hugging Face hub, and back.
+
+A saved model is a folder: weights (safetensors), config.json (the experiment), `language` (the tokenizer, and
+BERT's configuration) and a model card. It is loaded without pretrained weights of anything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from mmvs import config
+from mmvs.build import build_empty
+from mmvs.config import ConfigError, Experiment, resolve
+from mmvs.files import write_json
+from mmvs.processes import device
+from mmvs.training import load
+
+HUB = ("revision", "cache_dir", "force_download", "local_files_only", "token")  # options of a download
+Model = TypeVar("Model", bound="Pretrained")
+
+CARD = """---
+{{ card_data }}
+---
+# Text-based video segmentation: {{ run }}
+
+A video and an English sentence in; out comes, frame by frame, the mask of what the sentence describes.
+A network of mmvs, a re-implementation of *Modeling Motion with Multi-Modal Features for Text-Based Video
+Segmentation* (Zhao et al., CVPR 2022).
+
+- trained on `{{ data }}`; it has seen nothing else, and scenes or sentences of another kind are beyond it
+- windows of {{ frames }} frames, {{ stride }} apart; canvas of {{ size }} pixels; flow by `{{ flow }}`
+- {{ weights }} weights; every parameter of the experiment is in `config.json` (fingerprint {{ fingerprint }})
+
+```python
+from mmvs.segmenter import Segmenter
+
+segmenter = Segmenter.from_pretrained("this/model")
+for answer in segmenter.segment("video.mp4", ["the red circle that goes up"]):
+    answer.masks  # (1, H, W) bool
+```
+"""
+
+
+class CheckpointError(ValueError):
+    """A file or folder that holds no model of ours; the text names it and says why."""
+
+
+class Pretrained(
+    nn.Module,
+    PyTorchModelHubMixin,
+    model_card_template=CARD,
+    library_name="mmvs",
+    license="mit",
+    pipeline_tag="image-segmentation",
+    tags=["text-based-video-segmentation", "optical-flow"],
+):
+    """A network in eval mode, its tokenizer, and the experiment that made them."""
+
+    def __init__(self, experiment: Experiment, network: nn.Module, tokenizer: PreTrainedTokenizerBase):
+        super().__init__()
+        self.experiment, self.network, self.tokenizer = experiment, network.eval(), tokenizer
+
+    @classmethod
+    def from_run(cls: type[Model], where: str | Path) -> Model:
+        """The best checkpoint of `reports/<run>`; or a checkpoint, a saved model's folder, or a hub id.
+
+        FileNotFoundError where a run has no checkpoint yet; CheckpointError on what holds no model of ours.
+        """
+        path = _found(where)
+        if path.is_file():
+            return cls.from_checkpoint(path)
+        if (path / "config.json").exists():
+            return cls.from_pretrained(path).to(device())
+        if (best := path / "checkpoints" / "best.ckpt").is_file():
+            return cls.from_checkpoint(best)
+        if path.suffix == ".ckpt":
+            raise FileNotFoundError(f"no checkpoint {path}")
+        if str(where).count("/") != 1 or path.parent.is_dir():
+            raise FileNotFoundError(
+                f"no {best}: train the run first, with `make report` or "
+                f"`python -m mmvs.training params/{path.name}.yaml`"
+            )
+        try:
+            return cls.from_pretrained(str(where)).to(device())
+        except OSError as error:  # of the hub: no such model, no network
+            raise CheckpointError(f"{where} is no run's folder, and the hub says: {error}") from None
+
+    @classmethod
+    def from_checkpoint(cls: type[Model], checkpoint: str | Path) -> Model:
+        """A checkpoint that training wrote, `vocabulary` beside it; CheckpointError on anything else."""
+        checkpoint = _found(checkpoint)
+        try:
+            with checkpoint.open("rb") as file:
+                if not zipfile.is_zipfile(file):  # of which torch.load would say that it cannot be mapped
+                    raise ValueError("not a file of torch.save")
+            kept = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+            parts = json.loads(kept["mmvs"]["experiment"])
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # torch raises many kinds: no zip, a pickle that runs code, other keys
+            raise CheckpointError(
+                f"{checkpoint} is no checkpoint of mmvs.training ({_reason(error)})"
+            ) from None
+        try:
+            experiment = config.experiment(**parts)
+        except (ConfigError, TypeError) as error:
+            raise CheckpointError(f"{checkpoint} is of another version of mmvs: {error}") from None
+        if experiment.model.language.name == "small" and not (checkpoint.parent / "vocabulary").is_dir():
+            raise CheckpointError(f"{checkpoint}: the folder `vocabulary` that lay beside it is missing")
+        del kept
+        try:
+            trained = load(checkpoint, experiment)
+        except Exception as error:  # a part is missing, of other shapes, or torn: weights, vocabulary
+            told = str(error) if str(checkpoint) in str(error) else f"{checkpoint}: {_reason(error)}"
+            raise CheckpointError(told) from None
+        return cls(experiment, trained.network, trained.tokenizer)
+
+    @classmethod
+    def from_pretrained(cls: type[Model], where: str | Path, **options: Any) -> Model:
+        """What `save_pretrained` wrote to a folder, or `push_to_hub` to the hub; options as of the mixin.
+
+        CheckpointError on a folder that holds something else; OSError (of the hub) where nothing is found.
+        """
+        try:
+            return super().from_pretrained(str(where), **options)
+        except (CheckpointError, OSError):
+            raise
+        except Exception as error:  # config.json, which the mixin looks at first, is torn or foreign
+            raise CheckpointError(
+                f"{where} holds no model that save_pretrained wrote ({_reason(error)})"
+            ) from None
+
+    def fingerprint(self) -> str:
+        """12 hex digits of weights and experiment: the same digits give the same masks."""
+        digest = hashlib.blake2b(self.experiment.fingerprint().encode(), digest_size=6)
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def generate_model_card(self, *args: Any, **fields: Any) -> ModelCard:
+        """The README of a saved model."""
+        data = self.experiment.data
+        return super().generate_model_card(
+            *args,
+            run=self.experiment.run,
+            data=data.train_on,
+            frames=data.frames,
+            stride=data.stride,
+            size=data.size,
+            flow=self.experiment.flow.estimator,
+            weights=f"{sum(p.numel() for p in self.parameters()):,}",
+            fingerprint=self.experiment.fingerprint(),
+            **fields,
+        )
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        super()._save_pretrained(save_directory)
+        self.tokenizer.save_pretrained(save_directory / "language")
+        self.network.language.bert.config.save_pretrained(save_directory / "language")
+        write_json(save_directory / "config.json", self.experiment.model_dump(mode="json"))
+
+    @classmethod
+    def _from_pretrained(
+        cls: type[Model], *, model_id: str, map_location: str = "cpu", **options: Any
+    ) -> Model:
+        folder = Path(model_id)
+        if not folder.is_dir():
+            folder = Path(snapshot_download(model_id, **{k: v for k, v in options.items() if k in HUB}))
+        try:
+            experiment = config.experiment(**json.loads((folder / "config.json").read_text()))
+            words = AutoTokenizer.from_pretrained(folder / "language")
+            network = build_empty(experiment.model, len(words), folder / "language")
+            model = cls(experiment, network, words)
+            return cls._load_as_safetensor(
+                model, str(folder / "model.safetensors"), map_location, strict=True
+            )
+        except Exception as error:  # any part may be missing, torn or of another version
+            raise CheckpointError(
+                f"{model_id} holds no model that save_pretrained wrote, or one of another version: {error}"
+            ) from None
+
+
+def _found(where: str | Path) -> Path:
+    """A path from the working directory if something is there, from the repository's root if not."""
+    path = Path(where).expanduser()
+    return path.absolute() if path.exists() else resolve(path)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition('. ')[0]}"

@@ -1,0 +1,1 @@
+"""Is a copy of a data set whole?"""

@@ -1,0 +1,1 @@
+"""Pictures in, whatever they lie in: files, folders, arrays."""

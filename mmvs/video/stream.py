@@ -1,0 +1,222 @@
+"""Any video in, frame by frame, in one pass: what PyAV opens, a folder of pictures, an array, a generator.
+
+`mmvs.video.files` reads exact frames of a data set's clips and refuses a damaged one. Here what decodes is
+given, upright and with its time, and `VideoSource.damage` says what did not.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.error import EOFError as EndOfFile
+from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mmvs.video.files import VideoError
+
+FPS = 25.0  # of what carries no times
+TYPESET = ("tty", "bin", "xbin", "adf", "idf")  # text, which FFmpeg would show on a terminal's screen
+Timed = tuple[float, np.ndarray]  # seconds since the first frame, (H, W, 3) uint8 RGB
+
+
+class VideoSource:
+    """A video that can be gone through; all its frames come at the size of the first."""
+
+    def __init__(self, name: str, frames: Callable[[VideoSource], Iterator[Timed]], count: int | None):
+        """count: of frames, as far as it is known beforehand. VideoError where not one frame can be had."""
+        self.name, self.count, self.damage = name, count, ""
+        self._frames = frames
+        try:
+            self.size: tuple[int, int] = next(frames(self))[1].shape[:2]  # (H, W), upright
+        except StopIteration:
+            raise VideoError(f"{name}: holds no frame that decodes: {self.damage or 'it is empty'}") from None
+
+    def __iter__(self) -> Iterator[Timed]:
+        """Frames in display order with their times in seconds; times ascend, the first is 0."""
+        self.damage, start, last = "", None, -1.0
+        for seconds, frame in self._frames(self):
+            start = seconds if start is None else start
+            if seconds - start <= last:  # a broken or repeated time stamp
+                seconds = start + last + 1 / FPS
+            last = seconds - start
+            yield last, frame
+
+
+def open_video(video: Any, fps: float = FPS) -> VideoSource:
+    """A file or address that PyAV opens, a folder of pictures, (F, H, W, 3) uint8, or an iterable of frames.
+
+    fps  of folders, arrays and iterables; a file has its own times
+
+    A generator can be gone through once. VideoError says what is wrong with anything else.
+    """
+    if isinstance(video, VideoSource):
+        return video
+    if isinstance(video, (str, Path)):
+        if "://" in str(video):
+            return _file(str(video))
+        path = Path(video).expanduser()
+        if not path.exists():
+            raise VideoError(f"{path}: no such file or folder")
+        return _folder(path, fps) if path.is_dir() else _file(str(path))
+    if hasattr(video, "__array__"):
+        frames = np.asarray(video)
+        _check(frames, 4, "an array")
+        return VideoSource("array", lambda _: ((t / fps, x) for t, x in enumerate(frames)), len(frames))
+    if isinstance(video, Iterable):
+        return _iterable(iter(video), fps)
+    raise VideoError(f"a video is a file, a folder, an array or an iterable of frames, not a {type(video)}")
+
+
+def _file(name: str) -> VideoSource:
+    try:
+        with av.open(name) as container:
+            stream = _video_stream(name, container)
+            if container.format.name in TYPESET:
+                raise VideoError(f"{name}: not a video, but a text")
+            count = stream.frames or _count(container, stream, Path(name).is_file())
+    except FFmpegError as error:
+        raise VideoError(f"{name}: not a video, or damaged from the start ({error.strerror})") from None
+    return VideoSource(name, lambda source: _decoded(name, source), count or None)
+
+
+def _video_stream(name: str, container: av.container.InputContainer) -> av.VideoStream:
+    covers = av.stream.Disposition.attached_pic  # the picture of a piece of music is no video
+    for stream in container.streams.video:
+        if not stream.disposition & covers:
+            stream.thread_type = "AUTO"
+            # Otherwise the decoder paints over what it cannot decode, and says nothing.
+            stream.codec_context.options = {"err_detect": "explode"}
+            return stream
+    kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+    raise VideoError(f"{name}: holds no video, only {kinds}")
+
+
+def _count(container: av.container.InputContainer, stream: av.VideoStream, local: bool) -> int:
+    """Frames of a video whose header does not tell: its packets, or of an address, which is slow, a guess."""
+    if local:
+        with suppress(FFmpegError):
+            return sum(packet.size > 0 for packet in container.demux(stream))
+    return round(_seconds(container, stream) * float(stream.average_rate or 0))
+
+
+def _seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """Announced duration of the video; 0 where it is unknown, or may be that of the sound."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    told = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))  # Matroska, WebM
+    if told:
+        return 3600 * int(told[1]) + 60 * int(told[2]) + float(told[3])
+    alone = len(container.streams) == 1
+    return container.duration / av.time_base if alone and container.duration else 0.0
+
+
+def _decoded(name: str, source: VideoSource) -> Iterator[Timed]:
+    """Frames of a file; those that cannot be decoded are left out and told of in `source.damage`."""
+    rgb, size = VideoReformatter(), {}
+    packets, count, lost, first_lost = 0, 0, 0, ""
+    begin, last, end = None, 0.0, 0.0  # seconds: first frame, last frame, and when that one's time is over
+    with av.open(name) as container:
+        stream = _video_stream(name, container)
+        rate = float(stream.average_rate or FPS)
+        coming = container.demux(stream)
+        while True:
+            try:
+                packet = next(coming)
+                packets += packet.size > 0
+                if packet.pts is not None:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                frames = packet.decode()
+            except (StopIteration, EndOfFile):
+                break
+            except FFmpegError as error:
+                where = f"after frame {count - 1}" if count else "at the start"
+                lost, first_lost = lost + 1, first_lost or f"{where} ({error.strerror})"
+                if lost > count + 100:  # not a single frame for a long time
+                    break
+                continue
+            for frame in frames:
+                last = count / rate if frame.time is None else frame.time
+                begin = last if begin is None else begin
+                size = size or {"width": frame.width, "height": frame.height}
+                picture = rgb.reformat(frame, **size, format="rgb24").to_ndarray()
+                yield last, np.ascontiguousarray(_upright(picture, frame))
+                count += 1
+        told = []
+        if lost:
+            told.append(f"{lost} packets do not decode, the first {first_lost}")
+        missing = _seconds(container, stream) - (end - (begin or 0.0))
+        if packets < stream.frames or (not stream.frames and missing > max(0.25, 2.5 / rate)):
+            of = f"{stream.frames} frames" if stream.frames else f"{_seconds(container, stream):.2f} s"
+            told.append(f"cut short: of {of} the last is frame {count - 1}, at {last - (begin or 0.0):.2f} s")
+        source.damage = "; ".join(told)
+
+
+def _upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """A picture turned, and mirrored, as the frame's display matrix asks: 3 x 3, rows map x and y."""
+    asked = frame.side_data.get("DISPLAYMATRIX")
+    if asked is None:
+        return picture
+    (a, b), (c, d) = np.frombuffer(asked, np.int32).reshape(3, 3)[:2, :2].astype(float)
+    if a * d < b * c:
+        picture, a, b = picture[:, ::-1], -a, -b
+    return np.rot90(picture, -round(math.degrees(math.atan2(b, a)) / 90))
+
+
+def _folder(path: Path, fps: float) -> VideoSource:
+    """Pictures in the order of the numbers in their names; of another size than the first: resized."""
+    known = Image.registered_extensions()
+    files = [file for file in path.iterdir() if file.suffix.lower() in known and file.name[0] != "."]
+    if not files:
+        raise VideoError(f"{path}: holds no picture that Pillow knows")
+    files.sort(key=lambda file: [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", file.name)])
+
+    def frames(source: VideoSource) -> Iterator[Timed]:
+        size, lost = None, []
+        for t, file in enumerate(files):
+            try:
+                with Image.open(file) as picture:
+                    upright = ImageOps.exif_transpose(picture).convert("RGB")
+            except (UnidentifiedImageError, OSError):
+                lost.append(file.name)
+                continue
+            size = size or upright.size
+            yield t / fps, np.asarray(upright if upright.size == size else upright.resize(size))
+        source.damage = f"{len(lost)} pictures cannot be read, the first is {lost[0]}" if lost else ""
+
+    return VideoSource(str(path), frames, len(files))
+
+
+def _iterable(frames: Iterator[np.ndarray], fps: float) -> VideoSource:
+    first = next(frames, None)
+    if first is None:
+        raise VideoError("the iterable gives no frame")
+    everything = iter([])
+
+    def timed(source: VideoSource) -> Iterator[Timed]:
+        for t, frame in enumerate(everything):
+            frame = np.asarray(frame)
+            _check(frame, 3, f"frame {t}")
+            if t and frame.shape[:2] != source.size:
+                raise VideoError(f"frame {t} is {frame.shape[:2]}, those before it {source.size}: one size")
+            yield t / fps, frame
+
+    everything = iter([first])  # the constructor looks at the first frame, and must not use it up
+    source = VideoSource("iterable", timed, None)
+    everything = chain([first], frames)
+    return source
+
+
+def _check(frames: np.ndarray, dimensions: int, name: str) -> None:
+    right = frames.ndim == dimensions and frames.shape[-1] == 3 and frames.dtype == np.uint8
+    if not right or 0 in frames.shape[1:]:
+        shape = "(F, H, W, 3)" if dimensions == 4 else "(H, W, 3)"
+        raise VideoError(f"{name}: expected uint8 RGB {shape}, got {frames.dtype} {frames.shape}")

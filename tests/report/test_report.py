@@ -1,0 +1,656 @@
+"""Tables, figures and pages, from small result files whose numbers are worked out by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import matplotlib
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
+
+from mmvs.config import LADDER, ROOT, experiment
+from mmvs.report import charts, cited_scores, pages, pictures, runs, sentence_survey, survey, tables
+from mmvs.report.tables import ReportError
+from mmvs.schema import Example, Sample
+from mmvs.verify.findings import Finding, Verification
+
+matplotlib.use("Agg")
+EVIL = "<script>alert(1)</script>"
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def result(mean_iou=0.8, data_set="shapes-test", **more):
+    kinds = {"motion": {"mean_iou": 0.9, "samples": 3}, "all": {"mean_iou": mean_iou, "samples": 8}}
+    switches = LADDER["B+M"]
+    provenance = {
+        "seed": 5,
+        "date": "2024-05-06T07:08:09+00:00",
+        "git_commit": "0123456789abcdef",
+        "git_dirty": True,
+        "versions": {"torch": "2.9", "numpy": "2.0"},
+        "parameters": {"model": {**switches, "width": 48}, "training": {"steps": 700}},
+    }
+    return {"run": "r", "scores": {data_set: kinds}, "provenance": provenance, **more}
+
+
+def write(folder, content, name="metrics.json"):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    return folder / name
+
+
+def cells(**rungs):
+    """A ladder.json of one data set, from rung -> mean IoU of seeds 0, 1, ..."""
+    one = {"all": 0.0, "motion": 0.1}  # kind -> what is added to the number
+    return {
+        rung: {
+            str(seed): {"d": {kind: {"mean_iou": value + more} for kind, more in one.items()}}
+            for seed, value in enumerate(values)
+        }
+        for rung, values in rungs.items()
+    }
+
+
+def example(sentence="the red circle", words=("[CLS]", "the", "red", "circle", "[SEP]"), iou=0.25):
+    random = np.random.default_rng(0)
+    truth = np.zeros((16, 24), bool)
+    truth[4:8, 6:12] = True  # one cell of four rows and six columns
+    attention = np.full((len(words), 4, 4), 0.1, np.float32)
+    attention[2, 1, 1] = 0.9  # the cell of the object looks at the third word
+    return Example(
+        video_id="v",
+        frame_index=0,
+        sentence=sentence,
+        kind="both",
+        words=list(words),
+        frame=random.integers(0, 256, (16, 24, 3), dtype=np.uint8),
+        flow=random.normal(size=(2, 16, 24)).astype(np.float32),
+        attention=attention,
+        coarse=random.random((16, 24), dtype=np.float32),
+        probability=random.random((16, 24), dtype=np.float32),
+        mask=np.roll(truth, 2, axis=1),
+        truth=truth,
+        iou=iou,
+    )
+
+
+# Tables
+
+
+def test_tables_put_all_first_then_the_known_kinds():
+    assert tables.kinds_first({"zebra", "temporal", "all", "both", "motion"}) == [
+        "all", "motion", "both", "temporal", "zebra",
+    ]  # fmt: skip
+
+
+def test_scores_are_one_row_per_data_set_and_kind():
+    table = tables.scores(result())
+    assert list(table.index) == [("shapes-test", "all"), ("shapes-test", "motion")]
+    assert table.loc[("shapes-test", "motion"), "mean IoU"] == 0.9
+    assert table.loc[("shapes-test", "all"), "samples"] == 8
+    assert "mAP" not in table, "a measure that no file holds is no column"
+
+
+def test_runs_are_compared_where_they_know_the_data_set():
+    other = result(mean_iou=0.3)
+    del other["scores"]["shapes-test"]["motion"]
+    table = tables.compared({"full": result(), "less": other, "foreign": result(data_set="x")}, "shapes-test")
+    assert list(table) == ["full", "less"] and list(table.index) == ["all", "motion"]
+    assert table.loc["all"].tolist() == [0.8, 0.3]
+    assert np.isnan(table.loc["motion", "less"])
+
+
+def test_only_finished_runs_are_read(tmp_path):
+    write(tmp_path / "one", result())
+    (tmp_path / "two").mkdir()
+    assert list(tables.finished(tmp_path, ["one", "two", "three"])) == ["one"]
+
+
+def test_provenance_leaves_the_parameters_out_and_flattens_versions():
+    table = tables.provenance(result())
+    assert table.loc["versions", "value"] == "torch 2.9, numpy 2.0"
+    assert table.loc["seed", "value"] == "5" and "parameters" not in table.index
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{", "is not JSON"),
+        ([], "found list"),
+        ({}, "expected 'scores'"),
+        ({"scores": {}}, "expected 'scores'"),
+        ({"scores": {"d": {"motion": {}}}}, "expected 'scores'"),
+        ({"scores": {"d": {"all": 3}}}, "expected 'scores'"),
+        ({"scores": {"d": {"all": {"mean_iou": "high"}}}}, "expected 'scores'"),
+    ],
+)
+def test_a_damaged_result_is_named(tmp_path, content, complaint):
+    file = write(tmp_path, content)
+    with pytest.raises(ReportError, match=f"metrics.json.*{complaint}"):
+        tables.read_result(file)
+    with pytest.raises(ReportError, match="no result file .*absent.json"):
+        tables.read_result(tmp_path / "absent.json")
+
+
+def test_half_width_is_students_t():
+    # seeds 0.2, 0.3, 0.4: standard deviation 0.1; t of 97.5 % with 2 degrees of freedom: 4.302653
+    assert tables.half_width(pd.Series([0.2, 0.3, 0.4])) == pytest.approx(4.302653 * 0.1 / 3**0.5, rel=1e-6)
+    # two seeds: t with 1 degree of freedom is 12.706205, half the distance is sd / sqrt 2
+    assert tables.half_width(pd.Series([0.5, 0.7])) == pytest.approx(12.706205 * 0.1, rel=1e-6)
+    assert np.isnan(tables.half_width(pd.Series([0.5])))
+
+
+def test_increments_pair_equal_seeds():
+    ladder = cells(**{"B+M": [0.5, 0.6, 1.0], "B": [0.2, 0.3, 0.4]})
+    table = tables.increments(tables.ladder_cells(ladder, "d"))
+    assert list(table.index) == ["B", "B+M"], "the ladder's order, not the file's"
+    assert table["mean"].tolist() == pytest.approx([0.3, 0.7]) and table["seeds"].tolist() == [3, 3]
+    assert table.loc["B", "half"] == pytest.approx(0.248414, abs=1e-6)
+    # gains 0.3, 0.3, 0.6: mean 0.4, standard deviation 0.1 * sqrt 3, interval 4.302653 * 0.1
+    assert table.loc["B+M", "gain"] == pytest.approx(0.4)
+    assert table.loc["B+M", "gain half"] == pytest.approx(0.4302653, abs=1e-6)
+    assert np.isnan(table.loc["B", "gain"])
+
+
+def test_increments_of_an_unfinished_ladder():
+    ladder = cells(**{"B": [0.2, 0.3], "B+M+T": [0.7]})  # seed 1 of the upper rung is missing
+    table = tables.increments(tables.ladder_cells(ladder, "d"), kind="motion")
+    assert table["mean"].tolist() == pytest.approx([0.35, 0.8])
+    assert table["seeds"].tolist() == [2, 1]
+    assert table.loc["B+M+T", "gain"] == pytest.approx(0.5), "of seed 0 alone"
+    assert np.isnan(table.loc["B+M+T", "half"]) and np.isnan(table.loc["B+M+T", "gain half"])
+    assert tables.increments(tables.ladder_cells({}, "d")).empty
+
+
+def test_ladder_cells_read_the_file_of_a_ladder(tmp_path):
+    file = write(tmp_path, cells(B=[0.2], unheard=[0.9]), "ladder.json")
+    found = tables.ladder_cells(tables.read_json(file), "d")
+    assert found[["rung", "seed", "kind"]].values.tolist() == [["B", 0, "all"], ["B", 0, "motion"]]
+    assert found["value"].tolist() == pytest.approx([0.2, 0.3])
+    assert tables.ladder_cells(tables.read_json(file), "another data set").empty
+    means = tables.intervals(found).set_index("kind")
+    assert means.loc["motion", "mean"] == pytest.approx(0.3) and means.loc["motion", "seeds"] == 1
+
+
+class Shapes:
+    """Two samples, enough of a data set and of a flow store for survey.samples."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        return Sample("v", 0, i, "the red circle", kind=("motion", None)[i])
+
+    def mask(self, i):
+        mask = np.zeros((4, 8), bool)
+        mask[:2, : 4 * (1 - i)] = True  # a quarter of the frame; of the second sample nothing
+        return mask
+
+    def video_path(self, video_id):
+        return video_id
+
+    def window(self, i, size):
+        return list(range(size)), np.zeros((size, 4, 8, 3), np.uint8)
+
+    def read(self, video_id, path, frames):
+        flow = np.zeros((1, 2, 2, 4), np.float32)  # half the resolution of the masks
+        flow[0, :, 0, :2] = np.reshape([3.0, 4.0], (2, 1))
+        return flow
+
+
+def test_samples_are_measured_in_the_videos_pixels():
+    table = survey.samples(Shapes(), Shapes())
+    assert table["kind"].tolist() == ["motion", "all"] and table["words"].tolist() == [3, 3]
+    assert table["size"].tolist() == [0.25, 0.0]
+    assert table["speed"][0] == 10.0, "a flow of length 5, stored at half the width"
+    assert np.isnan(table["speed"][1])
+    assert "speed" not in survey.samples(Shapes())
+
+
+def test_words_are_counted():
+    assert survey.frequent_words(["a b", "b c", "b a"], count=2).to_dict() == {"b": 3, "a": 2}
+
+
+def test_best_median_and_worst_of_every_kind(tmp_path):
+    rows = [f"d,{i},v,0,0,{kind},s,{iou}" for i, (kind, iou) in enumerate(
+        [("motion", 0.1), ("motion", 0.9), ("motion", 0.5), ("both", 0.3), ("both", 0.2), ("both", 0.4)]
+    )]  # fmt: skip
+    head = "data_set,index,video_id,frame,instance_id,kind,sentence,iou"
+    file = write(tmp_path, "\n".join([head, *rows]), "samples.csv")
+    picked = tables.chosen(pd.read_csv(file))
+    assert picked[["kind", "case", "index"]].values.tolist() == [
+        ["motion", "best", 1], ["motion", "median", 2], ["motion", "worst", 0],
+        ["both", "best", 5], ["both", "median", 3], ["both", "worst", 4],
+    ]  # fmt: skip
+
+
+def test_a_data_set_without_kinds_has_cases_too():
+    table = pd.DataFrame({"index": [0, 1], "kind": [None, None], "iou": [0.2, 0.6]})
+    assert tables.chosen(table)["index"].tolist() == [1, 0, 0]
+
+
+def test_counts_of_data_sets():
+    table = survey.counts({"one": Shapes()})
+    assert table.loc["one"].to_dict() == {
+        "videos": 1, "annotated frames": 1, "sentences": 2, "samples": 2, "motion": 1,
+    }  # fmt: skip
+
+
+def test_strips_of_every_kind_and_of_flow():
+    rows = survey.strips(Shapes(), frames=3)
+    assert [heading for heading, _, _ in rows] == ["all: “the red circle”", "motion: “the red circle”"]
+    for _, frames, masks in rows:
+        assert len(frames) == 3 and list(masks) == [1], "the annotated frame is in the middle"
+    ((heading, frames, flow),) = survey.flow_strips(Shapes(), Shapes(), clips=1, frames=3)
+    assert heading == "v: “the red circle”" and len(frames) == 3 and flow.shape[1] == 2
+
+
+def test_animations_are_of_two_objects_of_the_best_clip():
+    rows = [
+        (0, "a", 1, 1.0),
+        (1, "a", 2, 0.2),
+        (2, "b", 1, 0.7),
+        (3, "b", 1, 0.9),  # another sentence of the same object
+        (4, "b", 2, 0.8),
+        (5, "c", 1, 0.95),
+    ]
+    table = pd.DataFrame(rows, columns=["index", "video_id", "instance_id", "iou"])
+    assert tables.for_animation(table) == [3, 4], "0.8 at worst; the other pair has 0.2"
+    assert tables.for_animation(table.query("index in [2, 5]")) == [5]
+
+
+def test_cells_of_a_ladder_say_where_they_came_from(tmp_path):
+    write(tmp_path, result(steps=700))
+    cell = result(steps=300)
+    cell["provenance"]["wall_seconds"] = {"training": 90}
+    write(tmp_path / "ladder" / "B" / "0", cell)
+    table = tables.ladder_provenance(tmp_path, cells(**{"B": [0.2], "B+M": [0.3]}))
+    assert list(table.index) == [("B", "0"), ("B+M", "0")]
+    assert table["steps"].tolist() == [300, 700], "the second cell is the run itself"
+    assert table["training, min"].iloc[0] == 1.5 and table["commit"].iloc[0] == "0123456789+"
+
+
+def test_verdicts_follow_the_interval():
+    # gains 0.3, 0.3, 0.6: 0.4 ± 0.430265 holds zero; 0.2, 0.2, 0.2 ± 0 does not, nor does its opposite
+    ladder = cells(**{"B": [0.2, 0.3, 0.4], "B+M": [0.5, 0.6, 1.0], "B+M+T": [0.7, 0.8, 1.2]})
+    column = tables.verdicts(tables.ladder_cells(ladder, "d"))["all"]
+    assert column["B+M"] == "not shown: +0.400 ± 0.430"
+    assert column["B+M+T"].startswith("helps: +0.200") and list(column.index) == ["B+M", "B+M+T"]
+    falling = cells(**{"B": [0.5, 0.6], "B+M": [0.2, 0.31]})
+    assert tables.verdicts(tables.ladder_cells(falling, "d"))["motion"]["B+M"].startswith("hurts: -0.295")
+    once = cells(**{"B": [0.5], "B+M": [0.6]})
+    assert tables.verdicts(tables.ladder_cells(once, "d"))["all"]["B+M"] == "+0.100 (one seed)"
+    assert tables.verdicts(tables.ladder_cells({}, "d")).empty
+
+
+# Figures
+
+
+def texts(figure: Figure) -> list[str]:
+    figure.canvas.draw()
+    return [t.get_text() for t in figure.findobj(matplotlib.text.Text) if t.get_text()]
+
+
+def heights(axis) -> list[float]:
+    return [bar.get_height() for bar in axis.patches if bar.get_height()]
+
+
+def test_score_bars_are_the_table():
+    table = tables.scores(result())
+    figure = charts.score_bars(table)
+    assert heights(figure.axes[0]) == [0.8, 0.9]
+    assert {"0.80", "0.90", "motion", "shapes\ntest"} <= set(texts(figure))
+    assert not matplotlib.pyplot.get_fignums(), "left open, a notebook would show it twice"
+
+
+def test_score_bars_mark_selection_and_chance():
+    table = tables.scores(result()).assign(selection=[0.7, 0.6], chance=[0.25, 0.3])
+    scores, selection = charts.score_bars(table).axes
+    assert heights(scores) == [0.8, 0.9] and heights(selection) == [0.7, 0.6]
+    dashes = [tuple(c.get_offsets()[:, 1]) for c in selection.collections]
+    assert dashes and set(dashes) == {(0.25, 0.3)}
+
+
+def test_compared_bars_are_one_group_a_kind():
+    figure = charts.compared_bars(tables.compared({"full": result(), "less": result(0.3)}, "shapes-test"))
+    assert sorted(heights(figure.axes[0])) == [0.3, 0.8, 0.9, 0.9]
+    assert {"full", "less", "all", "motion", "0.30"} <= set(texts(figure))
+
+
+def test_ladder_has_a_bar_a_rung_with_its_interval():
+    found = tables.ladder_cells(cells(**{"B": [0.2, 0.3, 0.4], "B+M": [0.6]}), "d")
+    figure = charts.ladder(found)
+    (axis,) = figure.axes
+    assert heights(axis) == pytest.approx([0.3, 0.6])
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["B", "B+M"]
+    (whisker,) = axis.containers[1].lines[2][0].get_segments()
+    assert whisker[:, 1] == pytest.approx([0.3 - 0.248414, 0.3 + 0.248414], abs=1e-6)
+
+
+def test_ladder_kinds_have_a_panel_each():
+    figure = charts.ladder_kinds(tables.ladder_cells(cells(B=[0.2]), "d"))
+    assert [axis.get_title() for axis in figure.axes] == ["motion"]
+    assert heights(figure.axes[0]) == pytest.approx([0.3])
+
+
+def test_ladder_of_data_without_kinds_shows_all():
+    found = tables.ladder_cells(cells(B=[0.2]), "d").query("kind == 'all'")
+    assert [axis.get_title() for axis in charts.ladder_kinds(found).axes] == ["all"]
+
+
+def test_curves_draw_every_term_validation_and_rate():
+    log = pd.DataFrame(
+        {
+            "step": [0, 1, 2],
+            "train/loss": [2.0, 1.0, None],
+            "train/cross_modal": [0.5, 0.4, None],
+            "val/mean_iou": [None, None, 0.3],
+            "lr-AdamW/rest": [1e-3, 9e-4, None],
+            "lr-AdamW/rest (no decay)": [1e-3, 9e-4, None],
+        }
+    )
+    loss, iou, rate = charts.curves(log).axes
+    assert [line.get_label() for line in loss.lines] == ["loss", "cross-modal"]
+    assert iou.lines[0].get_xydata().tolist() == [[2.0, 0.3]]
+    assert [line.get_label() for line in rate.lines] == ["rest"]
+    assert rate.lines[0].get_ydata().tolist() == pytest.approx([1, 0.9])
+
+
+def test_overview_counts_samples():
+    samples = pd.DataFrame(
+        {
+            "kind": ["motion", "motion", "both"],
+            "sentence": ["a b", "a c", "a"],
+            "words": [2, 2, 1],
+            "size": [0.1, 0.2, 0.3],
+            "speed": [1.0, 2.0, 3.0],
+        }
+    )
+    lengths, words, sizes, _ = charts.overview(samples).axes
+    assert sorted(heights(lengths)) == [1, 2]
+    assert [bar.get_width() for bar in words.patches] == [3, 1, 1]
+    assert [label.get_text() for label in words.get_yticklabels()] == ["a", "b", "c"]
+    assert sum(heights(sizes)) == 3
+    assert charts.overview(samples.drop(columns="speed"))
+
+
+def test_strips_outline_the_annotated_frame():
+    shown, mask = example(), example().truth
+    figure = pictures.film_strips(
+        [("one", np.stack([shown.frame] * 3), {1: mask}), ("two", shown.frame[None], {})]
+    )
+    drawn = [len(axis.images) for axis in figure.axes]
+    assert drawn == [1, 1, 1, 1, 0, 0]
+    assert [len(axis.collections) for axis in figure.axes] == [0, 1, 0, 0, 0, 0]
+    assert {"one", "two"} <= set(texts(figure))
+
+
+def test_flow_strips_have_a_key_of_the_fastest():
+    shown = example()
+    flow = np.zeros((2, 2, 16, 24), np.float32)
+    flow[:, 0] = 2.5
+    figure = pictures.flow_strips([("one", np.stack([shown.frame] * 2), flow)])
+    assert [len(axis.images) for axis in figure.axes] == [1, 1, 0, 1, 1, 1]
+    assert {"one", "rim: 2.5 px/frame"} <= set(texts(figure))
+
+
+def test_flow_errors_are_labelled():
+    figure = charts.flow_errors(pd.DataFrame({"inside": [0.2, 0.4], "outside": [0.1, 0.1]}))
+    assert {"inside objects", "background"} <= set(texts(figure))
+
+
+def test_colour_wheel_is_white_at_rest_and_saturated_at_the_rim():
+    flow = np.zeros((2, 3, 4), np.float32)
+    flow[0, 0, 0], flow[0, 0, 1], flow[0, 0, 2] = 2.0, -2.0, 9.0
+    picture = pictures.colour_wheel(flow, largest=2.0)
+    assert picture.shape == (3, 4, 3) and picture.dtype == np.uint8
+    assert (picture[1] == 255).all()
+    assert (picture[0, 0] != picture[0, 1]).any(), "left and right differ"
+    assert (picture[0, 2] == picture[0, 0]).all(), "beyond the rim nothing grows"
+    assert pictures.colour_wheel(np.zeros((5, 2, 3, 4)), None).shape == (5, 3, 4, 3)
+
+
+def test_painting_changes_the_mask_alone():
+    shown = example()
+    changed = (pictures.painted(shown.frame, shown.truth) != shown.frame).any(axis=2)
+    assert changed.any() and not (changed & ~shown.truth).any()
+
+
+def test_cases_are_a_row_each_with_word_and_sentence():
+    figure = pictures.cases([example(), example(iou=1.0)], ["best", "worst"])
+    assert len(figure.axes) == 10 and all(axis.images for axis in figure.axes)
+    written = " ".join(" ".join(texts(figure)).split())
+    for shown in ("best, IoU 0.25", "worst, IoU 1.00", "the red circle", "“red”", "coarse mask"):
+        assert shown in written
+
+
+def test_attention_shows_content_words_by_their_share():
+    shown = example()
+    assert pictures.content_words(shown) == [2, 3], "no article, no [CLS]"
+    figure = pictures.attention(shown, words=3)
+    bars = [bar.get_width() for bar in figure.axes[-1].patches]
+    assert bars == pytest.approx([10, 10, 90, 10, 10])  # the object is one cell
+    assert [axis.get_title() for axis in figure.axes] == ["red", "circle", "", ""]
+
+
+def test_dollars_of_a_sentence_are_no_formula():
+    odd = example(r"$\frac$ and $x_{$", ["[CLS]", "the", r"$\frac$", "$x_{$", "[SEP]"])
+    for figure in (
+        pictures.cases([odd], ["best"]),
+        pictures.attention(odd),
+        pictures.film_strips([(odd.sentence, odd.frame[None], {})]),
+        pictures.flow_strips([(odd.sentence, odd.frame[None], odd.flow[None])]),
+    ):
+        assert any(r"$\frac$" in text for text in texts(figure))
+
+
+def test_animation_has_a_frame_per_frame_of_the_shortest(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (4, 16, 24, 3), dtype=np.uint8)
+    tracks = [("a sentence", frames, np.ones((4, 16, 24))), (EVIL, frames[:3], np.zeros((3, 16, 24)))]
+    path = pictures.animation(tracks, tmp_path / "figures" / "tracks.gif", scale=2)
+    with Image.open(path) as film:
+        assert film.n_frames == 3 and film.size == (2 * (24 * 2 + 8), 16 * 2 + 34)
+
+
+# Pages
+
+
+@pytest.fixture
+def reports(tmp_path):
+    """Every sort of run: finished, finished with pages, unfinished, corrupt, hostile; and what is none."""
+    folder = tmp_path / "reports"
+    write(folder / "full", result())
+    write(folder / "full" / "figures", "", "scores.png")
+    write(folder / "full", cells(B=[0.2]), "ladder.json")
+    write(folder / "full", "", "03_train.html")
+    (folder / "going").mkdir()
+    for run in ("full", "going"):
+        nbformat.write(new_notebook(), folder / run / "03_train.ipynb")
+    write(folder / "broken", '{"scores": ')
+    hostile = result(0.123, data_set=f"d|{EVIL}")
+    hostile["provenance"] |= {
+        "date": "<b>|now",
+        "git_commit": "<i>|",
+        "parameters": {"flow": {"estimator": EVIL}},
+    }
+    hostile["scores"][f"d|{EVIL}"]["<u>kind"] = {"mean_iou": 0.5}
+    write(folder / '"><script>x', hostile)
+    write(folder / "full" / "ladder" / "B" / "0", result(0.777))
+    write(folder / "smoke", result(0.666))
+    (folder / "empty").mkdir()
+    return folder
+
+
+def index_pages(reports):
+    html, readme = pages.write_index(reports)
+    assert (html, readme) == (reports / "index.html", reports / "README.md")
+    return html.read_text(), readme.read_text()
+
+
+def test_both_lists_hold_every_run(reports):
+    found = runs.runs(reports)
+    assert [run.name for run in found] == ['"><script>x', "broken", "full", "going"]
+    for page in index_pages(reports):
+        for name in ("full", "going", "broken", "0.800", "0.900", "shapes-test", "2024-05-06", "0123456789+"):
+            assert name in page
+        assert "model B+M, width 48, steps 700" in page
+        for left_out in ("smoke", "0.666", "0.777", "empty"):
+            assert left_out not in page
+
+
+def test_unfinished_and_corrupt_runs_are_said_to_be(reports):
+    (reports / "asked").mkdir()
+    nbformat.write(new_notebook(), reports / "asked" / "06_your_video.ipynb")
+    html, readme = index_pages(reports)
+    assert re.search(r"^\| asked \| a video, without a truth", readme, re.MULTILINE)
+    assert re.search(r'href="#going".*\n.*\nunfinished: no metrics.json yet', html)
+    assert re.search(r"^\| going \| unfinished: no metrics.json yet \|", readme, re.MULTILINE)
+    assert html.count("broken/metrics.json is not JSON") == 2, "in the table and beside its heading"
+    assert re.search(r"^\| broken \| .*broken/metrics.json is not JSON", readme, re.MULTILINE)
+
+
+def test_a_run_that_only_looks_at_data_is_not_unfinished(tmp_path):
+    for name in ("01_explore_data", "02_compute_flow"):
+        write(tmp_path / "text", "{}", f"{name}.ipynb")
+    (run,) = runs.runs(tmp_path)
+    assert run.state == "data only: nothing trained"
+    write(tmp_path / "text", "{}", "03_train.ipynb")
+    assert runs.runs(tmp_path)[0].state == "unfinished: no metrics.json yet"
+
+
+def test_links_and_pictures_exist(reports):
+    html, readme = index_pages(reports)
+    links = re.findall(r'(?:href|src)="([^"#]+)"', html)
+    assert {
+        "full/03_train.html",
+        "full/ladder.json",
+        "full/figures/scores.png",
+        "going/03_train.ipynb",
+    } <= set(links)
+    assert "full/03_train.ipynb" not in links, "its page stands for it"
+    for link in links + re.findall(r"\]\(([^)&]+)\)", readme):
+        if "script" not in link and link != "index.html":
+            assert (reports / link).exists(), link
+
+
+def test_names_from_outside_open_no_tag_and_no_cell(reports):
+    html, readme = index_pages(reports)
+    for page in (html, readme):
+        for tag in ("<script", "<b>", "<i>", "<u>"):
+            assert tag not in page
+    assert "&lt;script&gt;" in html and "&lt;script>" in readme
+    rows = [line for line in readme.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 4, "heading, rule and four runs"
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1, "as many cells in every row"
+
+
+def test_damage_inside_a_file_does_not_stop_the_list(reports):
+    damaged = [
+        {},
+        {"scores": {"d": {"all": 3}}},
+        result(provenance=[1]),
+        result(provenance={"parameters": [1]}),
+    ]
+    for number, content in enumerate(damaged):
+        write(reports / f"damaged{number}", content)
+    for page in index_pages(reports):
+        assert all(f"damaged{number}" in page for number in range(len(damaged)))
+
+
+def test_no_runs_yet(tmp_path):
+    html, readme = index_pages(tmp_path / "reports")
+    assert "make report" in html and "# Runs" in readme
+
+
+def executed(path):
+    table = pd.DataFrame({"sentence": [EVIL]})
+    picture = new_output("display_data", data={"image/png": PIXEL, "text/plain": "<Figure>"})
+    outputs = [
+        new_output("stream", name="stdout", text=f"said {EVIL}"),
+        new_output("stream", name="stderr", text="a progress bar"),
+        new_output("stream", name="stdout", text="\rEpoch 0:  50%|##   | 5/10 [00:05<00:05, 1.0it/s]\n"),
+        new_output("stream", name="stdout", text="\r      \x1b[A"),
+        new_output("display_data", data={"application/vnd.jupyter.widget-view+json": {"model_id": "w"}}),
+        new_output("execute_result", data={"text/html": table.to_html(), "text/plain": "a table"}),
+        new_output("display_data", data={"text/html": '<script src="https://x.y/z.js"></script>'}),
+        new_output("display_data", data={"application/javascript": "alert(1)"}),
+        new_output("display_data", data={"image/gif": "R0lGODdh", "text/plain": "<Image>"}),
+        picture,
+        picture,
+    ]
+    code = new_code_cell("print('$x$')", outputs=outputs)
+    notebook = new_notebook(cells=[new_markdown_cell("# Scores & <curves>\n\n$x$"), code])
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_a_notebook_becomes_one_file_that_opens_offline(tmp_path):
+    page = pages.render(executed(tmp_path / "03_train.ipynb"))
+    assert page == tmp_path / "03_train.html" and sorted(p.name for p in tmp_path.iterdir()) == [
+        "03_train.html", "03_train.ipynb",
+    ]  # fmt: skip
+    html = page.read_text()
+    assert html.count("data:image/png;base64,") == 2 and html.count("data:image/gif;base64,R0lGODdh") == 1
+    assert "<title>Scores &amp; &lt;curves&gt;</title>" in html
+    assert "said &lt;script&gt;" in html and "<td>&lt;script&gt;" in html
+    for text in (html, (tmp_path / "03_train.ipynb").read_text()):
+        assert "a progress bar" not in text and "Epoch 0" not in text and "[A" not in text
+        assert "said" in text
+    for outside in ("<script", "<link", "@import", "<iframe", "http://", "https://", "url("):
+        assert outside not in html.lower(), outside
+
+
+def test_sentences_and_names_from_outside_reach_a_page_escaped(tmp_path):
+    """Whatever an annotation file or a folder holds, its text opens no tag, in tables or in plain text."""
+    texts = {"set": [(EVIL, "0", f"a dog {EVIL}"), ("v", "1", "<img src=x onerror=alert(1)>")]}
+    findings = [Finding(EVIL, "none", "1", "missing", f"put it there: {EVIL}")]
+    result = {"scores": {EVIL: {"all": {"mean_iou": 0.5}}}, "provenance": {"samples_from": {EVIL: EVIL}}}
+    tables_shown = [
+        Verification("set", findings).table(),
+        sentence_survey.measured(texts["set"]),
+        cited_scores.shown(cited_scores.measured_here(result)),
+    ]
+    outputs = [new_output("display_data", data={"text/html": table.to_html()}) for table in tables_shown]
+    outputs.append(new_output("stream", name="stdout", text="\n".join(sentence_survey.examples(texts, 2))))
+    path = tmp_path / "page.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("1", outputs=outputs)]), path)
+    page = pages.render(path).read_text()
+    assert "<script>alert" not in page and "<img src=x" not in page
+    assert page.count("&lt;script&gt;alert") >= 6
+
+
+def test_a_notebook_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(ReportError, match="no notebook .*absent.ipynb"):
+        pages.render(tmp_path / "absent.ipynb")
+    with pytest.raises(ReportError, match="03_train.ipynb is not a notebook"):
+        pages.render(write(tmp_path, "{]", "03_train.ipynb"))
+
+
+def test_command_line(reports, capsys):
+    pages.main(["--reports", str(reports)])
+    assert capsys.readouterr().out.splitlines() == [str(reports / "index.html"), str(reports / "README.md")]
+    with pytest.raises(SystemExit) as ended:
+        pages.main(["render", str(reports / "absent.ipynb")])
+    assert ended.value.code == 1 and "absent.ipynb" in capsys.readouterr().err
+
+
+def test_figures_are_saved_beside_the_run(tmp_path):
+    figure = charts.compared_bars(tables.compared({"full": result()}, "shapes-test"))
+    shown = pages.save(figure, tmp_path, "compared")
+    file = tmp_path / "figures" / "compared.png"
+    assert shown.data == file.read_bytes(), "the notebook shows what is on disk"
+    with Image.open(file) as picture:
+        assert picture.width > 100 and len(picture.convert("RGB").getcolors(256)) > 10
+
+
+def test_closing_says_where_files_are_and_how_to_make_them(tmp_path):
+    said = pages.closing(experiment(run="no-such-run"), "03_train")
+    assert "reports/no-such-run/03_train.ipynb" in said and "params" not in said and str(ROOT) not in said
+    assert str(tmp_path) in pages.closing(experiment(reports=str(tmp_path)), "03_train")

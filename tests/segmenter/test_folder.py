@@ -1,0 +1,177 @@
+"""The command: what it writes, that a stopped job goes on, and that refusals are one line."""
+
+import csv
+import json
+import shutil
+import threading
+
+import av
+import numpy as np
+import pytest
+import tiny
+from faster_coco_eval.core import mask as coco
+from PIL import Image
+
+from mmvs.segmenter.folder import main, segment_to_folder
+from mmvs.segmenter.segmenter import Segmenter
+from mmvs.video.files import write_video
+
+SENTENCES = ["the red circle", "a big square that goes up"]
+COUNT = 9
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run's folder, and a video."""
+    folder = tmp_path_factory.mktemp("reports") / "tiny"
+    tiny.checkpoint(tiny.run(folder), folder / "checkpoints")
+    frames = np.random.default_rng(0).integers(0, 255, (COUNT, 32, 48, 3), dtype=np.uint8)
+    write_video(folder / "clip.mp4", frames)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(run, tmp_path_factory):
+    """The results of a job that nothing stopped."""
+    out = tmp_path_factory.mktemp("whole")
+    segment_to_folder(Segmenter.from_run(run), run / "clip.mp4", SENTENCES, out, progress=False)
+    return out
+
+
+def contents(folder) -> dict[str, bytes]:
+    """Every file with its content, without seconds of the clock; the overlay's name only: see `overlay`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = {str(file.relative_to(folder)): file.read_bytes() for file in files}
+    found["segmentation.json"] = json.dumps({**json.loads(found["segmentation.json"]), "seconds": 0}).encode()
+    return found | {"overlay.mp4": b""}
+
+
+def overlay(folder) -> np.ndarray:
+    """Its pictures. x264 gives slightly others on every call."""
+    with av.open(str(folder / "overlay.mp4")) as container:
+        return np.stack([frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)])
+
+
+def test_what_the_command_writes(run, whole):
+    answers = list(Segmenter.from_run(run).segment(run / "clip.mp4", SENTENCES))
+    names = {f"masks/{n}/{t:06d}.png" for n in (1, 2) for t in range(COUNT)}
+    assert set(contents(whole)) == names | {"overlay.mp4", "confidence.csv", "segmentation.json"}
+    rows = list(csv.DictReader((whole / "confidence.csv").open()))
+    assert len(rows) == 2 * COUNT
+    for row, (answer, n) in zip(rows, [(a, n) for a in answers for n in (0, 1)], strict=True):
+        assert (int(row["frame"]), row["sentence"]) == (answer.index, SENTENCES[n])
+        assert float(row["time"]) == pytest.approx(answer.time, abs=1e-4)
+        assert float(row["confidence"]) == pytest.approx(answer.confidence[n], abs=1e-4)
+        assert float(row["area"]) == pytest.approx(answer.masks[n].mean(), abs=1e-6)
+        kept = np.asarray(Image.open(whole / "masks" / str(n + 1) / f"{answer.index:06d}.png"))
+        assert np.array_equal(kept, answer.masks[n])
+    assert len(overlay(whole)) == COUNT
+
+
+def test_run_lengths_hold_the_same_masks(run, whole, tmp_path):
+    segment_to_folder(Segmenter.from_run(run), run / "clip.mp4", SENTENCES, tmp_path, "rle", progress=False)
+    told = json.loads((tmp_path / "masks.json").read_text())
+    assert told["sentences"] == SENTENCES and not (tmp_path / "masks").exists()
+    assert (tmp_path / "confidence.csv").read_bytes() == (whole / "confidence.csv").read_bytes()
+    for frame in told["frames"]:
+        for n, code in enumerate(frame["rle"], 1):
+            png = np.asarray(Image.open(whole / "masks" / str(n) / f"{frame['frame']:06d}.png"))
+            assert np.array_equal(coco.decode(code).astype(bool), png)
+
+
+@pytest.mark.parametrize("masks", ["png", "rle"])
+@pytest.mark.parametrize("after", [0, 4, COUNT - 1])
+def test_a_stopped_job_goes_on_to_the_same_results(run, whole, tmp_path, monkeypatch, masks, after):
+    segmenter = Segmenter.from_run(run)
+    answer, done = Segmenter._answer, []
+
+    def stops(self, shown, canvas):
+        if len(done) == after:
+            raise KeyboardInterrupt
+        done.append(shown.index)
+        return answer(self, shown, canvas)
+
+    monkeypatch.setattr(Segmenter, "_answer", stops)
+    with pytest.raises(KeyboardInterrupt):
+        segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, tmp_path, masks, progress=False)
+    assert not {"overlay.mp4", "confidence.csv", "segmentation.json", "masks.json"} & set(
+        contents_of(tmp_path)
+    )
+    assert not [thread for thread in threading.enumerate() if thread.name == "mmvs ahead"]
+    with (tmp_path / ".journal.jsonl").open("a") as journal:
+        journal.write('{"frame": 4, "ti')  # killed in the middle of a line
+
+    monkeypatch.setattr(
+        Segmenter,
+        "_answer",
+        lambda self, shown, canvas: done.append(shown.index) or answer(self, shown, canvas),
+    )
+    segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, tmp_path, masks, progress=False)
+    assert done == list(range(COUNT)), "every frame once"
+    if masks == "png":
+        assert contents(tmp_path) == contents(whole)
+        made, expected = overlay(tmp_path), overlay(whole)
+        assert np.abs(made - expected).mean() < 6 < np.abs(made[1:] - expected[:-1]).mean()
+    else:
+        assert (tmp_path / "confidence.csv").read_bytes() == (whole / "confidence.csv").read_bytes()
+
+
+def contents_of(folder) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def test_a_finished_job_is_kept_and_another_one_takes_its_place(run, tmp_path, monkeypatch):
+    segmenter = Segmenter.from_run(run)
+    segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, tmp_path, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(Segmenter, "_answer", lambda *_: pytest.fail("done again"))
+        segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, tmp_path, progress=False)
+    segment_to_folder(segmenter, run / "clip.mp4", SENTENCES[:1], tmp_path, progress=False)
+    assert contents_of(tmp_path / "masks") == ["1"], "no mask of the earlier job is left"
+    assert len(list(csv.reader((tmp_path / "confidence.csv").open()))) == COUNT + 1
+
+
+@pytest.mark.parametrize("lost", ["overlay.mp4", "confidence.csv", "masks"])
+def test_a_finished_job_that_lost_a_result_is_done_again(run, whole, tmp_path, lost):
+    shutil.copytree(whole, tmp_path / "out")
+    path = tmp_path / "out" / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    segment_to_folder(Segmenter.from_run(run), run / "clip.mp4", SENTENCES, tmp_path / "out", progress=False)
+    assert contents(tmp_path / "out") == contents(whole)
+
+
+def test_files_of_somebody_else_are_left_alone(run, tmp_path, capsys):
+    (tmp_path / "confidence.csv").write_text("mine")
+    with pytest.raises(SystemExit) as stop:
+        main([str(run / "clip.mp4"), "the circle", "--run", str(run), "--out", str(tmp_path)])
+    assert stop.value.code == 1 and "confidence.csv was not made here" in capsys.readouterr().err
+    assert (tmp_path / "confidence.csv").read_text() == "mine"
+
+
+def test_the_command_line(run, whole, tmp_path, capsys):
+    main([str(run / "clip.mp4"), *SENTENCES, "--run", str(run), "--out", str(tmp_path)])
+    out = capsys.readouterr()
+    assert out.out.strip() == str(tmp_path) and f"{COUNT}/{COUNT}" in out.err and "frame/s" in out.err
+    assert contents(tmp_path) == contents(whole)
+
+
+@pytest.mark.parametrize(
+    "video, sentence, reason",
+    [
+        ("gone.mp4", "the circle", "no such file"),
+        ("clip.mp4", " ", "is empty"),
+        ("clip.mp4", "x" * 10_000, "10,000 characters"),
+    ],
+)
+def test_refusals_are_one_line_and_leave_nothing(run, tmp_path, capsys, video, sentence, reason):
+    with pytest.raises(SystemExit) as stop:
+        main([str(run / video), sentence, "--run", str(run), "--out", str(tmp_path / "out")])
+    told = capsys.readouterr().err
+    assert stop.value.code == 1 and reason in told and "Traceback" not in told and told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_run_to_load(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["a.mp4", "the circle", "--run", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert stop.value.code == 1 and "train the run first" in capsys.readouterr().err

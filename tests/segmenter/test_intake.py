@@ -1,0 +1,51 @@
+"""intake: frames and flow of a video as the flow store and the clips have them."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmvs.config import experiment
+from mmvs.data import geometry
+from mmvs.flow.estimators import estimator
+from mmvs.flow.store import FlowStore
+from mmvs.segmenter.intake import LARGEST_FLOW, _flow_size, intake
+from mmvs.video.files import write_video
+from mmvs.video.stream import open_video
+
+FRAMES = np.random.default_rng(0).integers(0, 255, (5, 40, 60, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("height", [None, 24])
+def test_the_same_flow_as_the_store_keeps(tmp_path, height):
+    settings = experiment(data={"size": 48}, flow={"height": height})
+    write_video(tmp_path / "clip.mp4", FRAMES)
+    store = FlowStore(tmp_path / "flow", estimator(settings.flow), height)
+    store.ensure("clip", tmp_path / "clip.mp4")
+    kept = torch.from_numpy(store.read("clip", tmp_path / "clip.mp4", range(5)))
+    made = list(intake(open_video(tmp_path / "clip.mp4"), settings))
+    assert torch.equal(
+        torch.stack([shown.picture.flow for shown in made]), geometry.fit_flow(kept, 48, (40, 60))
+    )
+    frames = torch.from_numpy(np.stack([shown.frame for shown in made])).permute(0, 3, 1, 2)
+    assert torch.equal(torch.stack([shown.picture.frame for shown in made]), geometry.fit_frames(frames, 48))
+
+
+def test_beginning_late_gives_the_rest(tmp_path):
+    settings = experiment(data={"size": 48})
+    whole, rest = list(intake(open_video(FRAMES), settings)), list(intake(open_video(FRAMES), settings, 3))
+    assert [shown.index for shown in rest] == [3, 4]
+    for one, other in zip(rest, whole[3:], strict=True):
+        assert torch.equal(one.picture.flow, other.picture.flow) and one.time == other.time
+
+
+def test_without_motion_no_flow_is_estimated(monkeypatch):
+    settings = experiment(data={"size": 48}, model={"motion": False})
+    monkeypatch.setattr("mmvs.segmenter.intake.estimator", None)
+    assert not any(shown.picture.flow.any() for shown in intake(open_video(FRAMES), settings))
+
+
+def test_flow_is_estimated_at_the_videos_size_up_to_a_limit():
+    assert _flow_size(480, 854, None) == (480, 854)
+    assert _flow_size(480, 854, 240) == (240, 427)
+    height, width = _flow_size(4320, 7680, None)
+    assert (height, width) == (1080, 1920) and height * width <= LARGEST_FLOW

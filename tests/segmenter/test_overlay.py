@@ -1,0 +1,74 @@
+"""Overlays: every mask in its sentence's colour, even sizes, times kept, no half-written file."""
+
+import av
+import numpy as np
+import pytest
+
+from mmvs.segmenter.overlay import COLOURS, LARGEST, SMALLEST, Overlay, write_overlay
+
+
+def test_colours_where_the_masks_are_and_the_picture_where_they_are_not():
+    frame = np.full((200, 400, 3), 100, np.uint8)
+    masks = np.zeros((2, 200, 400), bool)
+    masks[0, 20:80, 20:200] = True
+    masks[1, 50:120, 150:300] = True
+    overlay = Overlay((200, 400), ["one", "two"])
+    picture = overlay(frame, masks)[len(overlay.legend) :]
+    first, second = (np.array(colour) for colour in COLOURS[:2])
+    assert np.abs(picture[30, 50] - (first + 100) / 2).max() <= 1
+    assert np.abs(picture[100, 280] - (second + 100) / 2).max() <= 1
+    assert np.abs(picture[60, 170] - ((first + 100) / 2 + second) / 2).max() <= 1, (
+        "where they overlap both show"
+    )
+    assert (picture[150, 50] == 100).all()
+    assert (picture[20, 60] == first).all(), "its edge in its full colour"
+
+
+@pytest.mark.parametrize(
+    "size, drawn",
+    [
+        ((64, 64), (320, 320)),
+        ((480, 854), (480, 854)),
+        ((1, 1), (320, 320)),
+        ((33, 401), (34, 402)),
+        ((4320, 7680), (1080, 1920)),
+        ((5000, 1), (1920, 320)),
+    ],
+)
+def test_every_size_gives_a_readable_even_one(size, drawn):
+    overlay = Overlay(size, ["the red circle"])
+    picture = overlay(np.zeros((*size, 3), np.uint8), np.ones((1, *size), bool))
+    assert picture.shape == (drawn[0] + overlay.legend.shape[0], drawn[1], 3)
+    assert not picture.shape[0] % 2 and not picture.shape[1] % 2
+    assert max(overlay.size) <= LARGEST and picture.shape[1] >= SMALLEST
+    assert picture[len(overlay.legend) :].any(), "a mask of one pixel shows"
+
+
+def test_the_legend_names_every_sentence_in_its_colour():
+    few = Overlay((100, 400), ["one", "two"]).legend
+    many = Overlay((100, 400), [f"sentence {n} " + "and more words " * 12 for n in range(8)]).legend
+    assert many.shape[0] > 2 * few.shape[0] and many.shape[1] == few.shape[1] == 400
+    for colour in COLOURS[:2]:
+        assert (few == colour).all(-1).sum() > 100
+    assert all((many == colour).all(-1).any() for colour in COLOURS)
+
+
+def test_a_written_overlay_keeps_its_times_and_its_pictures(tmp_path):
+    pictures = [np.full((32, 48, 3), 10 * t, np.uint8) for t in range(6)]
+    times = [0.0, 0.04, 0.1, 0.5, 0.52, 1.0]
+    write_overlay(tmp_path / "overlay.mp4", zip(times, pictures, strict=True))
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        frames = list(container.decode(video=0))
+    assert [round(frame.time, 3) for frame in frames] == times
+    for frame, picture in zip(frames, pictures, strict=True):
+        assert np.abs(frame.to_ndarray(format="rgb24").astype(int) - picture).mean() < 4
+
+
+def test_nothing_half_written_under_the_final_name(tmp_path):
+    def pictures():
+        yield 0.0, np.zeros((32, 48, 3), np.uint8)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_overlay(tmp_path / "overlay.mp4", pictures())
+    assert list(tmp_path.iterdir()) == []

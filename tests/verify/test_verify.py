@@ -1,0 +1,210 @@
+"""mmvs.verify.tree: what is wrong with a tree is found, named, and told from what is only odd."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+from mmvs.config import ROOT, MovingShapes
+from mmvs.data.csv_files import DataError
+from mmvs.data.jhmdb import JHMDBSentences
+from mmvs.shapes import jhmdb_layout, writing
+from mmvs.verify import a2d as a2d_checks
+from mmvs.verify import findings
+from mmvs.verify import jhmdb as jhmdb_checks
+from mmvs.verify.tree import main, verify
+
+SHAPES = MovingShapes(train_clips=3, test_clips=2, unseen_clips=1)
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trees")
+    writing.write(folder / "a2d", SHAPES, progress=False)
+    jhmdb_layout.write(folder / "jhmdb", SHAPES, clips=3, progress=False)
+    return folder
+
+
+@pytest.fixture
+def a2d(trees, tmp_path) -> Path:
+    return shutil.copytree(trees / "a2d", tmp_path / "a2d")
+
+
+@pytest.fixture
+def jhmdb(trees, tmp_path) -> Path:
+    return shutil.copytree(trees / "jhmdb", tmp_path / "jhmdb")
+
+
+def problems(root, **how) -> dict[str, tuple[str, str, str]]:
+    """What needs something done: what -> (found, verdict, what to do)."""
+    done = verify(root, progress=False, **how)
+    assert done.healthy == all(f.verdict in findings.HARMLESS for f in done.findings)
+    return {
+        f.what: (f.found, f.verdict, f.remedy) for f in done.findings if f.verdict not in findings.HARMLESS
+    }
+
+
+def told(root) -> dict[str, str]:
+    """Verdict "explained" or "extra": what -> what is told."""
+    found = verify(root, progress=False).findings
+    return {f.what: f"{f.found}: {f.remedy}" for f in found if f.verdict in ("explained", "extra")}
+
+
+def test_healthy_trees(trees):
+    for root in (trees / "a2d", trees / "a2d" / "unseen", trees / "jhmdb"):
+        assert problems(root) == {}
+        assert problems(root, fast=True) == {}
+    assert verify(trees / "a2d", progress=False).data_set == "moving shapes in the layout of A2D-Sentences"
+    table = verify(trees / "jhmdb", progress=False).table()
+    assert table.loc["videos with masks", "found"] == "3" and table.loc["sentences", "expected"] == "3"
+    assert table.loc["annotated frames", "found"] == str(2 * 13 + 11)
+
+
+def test_published_counts_are_those_of_the_papers():
+    counts = a2d_checks.PUBLISHED
+    assert counts["train"] + counts["test"] == counts["videos"] == 3782 and counts["sentences"] == 6655
+    assert jhmdb_checks.PUBLISHED == {"videos": 928, "actions": 21, "frames": 31838}
+
+
+def test_real_trees_are_held_to_the_published_counts(a2d, jhmdb):
+    for root, what in ((a2d, "videos for train"), (jhmdb, "sentences")):
+        (root / "moving_shapes.json").unlink()
+        found, verdict, remedy = problems(root)[what]
+        assert verdict == "wrong count" and "get it anew" in remedy
+
+
+def test_a_damaged_a2d_tree(a2d):
+    clips, masks = a2d / "Release" / "clips320H", a2d / "text_annotations" / "a2d_annotation_with_instances"
+    whole = (clips / "train00000.mp4").read_bytes()
+    (clips / "train00000.mp4").write_bytes(whole[: len(whole) // 2])
+    (clips / "train00001.mp4").unlink()
+    (clips / "stranger.mp4").write_bytes(b"")
+    shutil.rmtree(masks / "train00002")
+    damaged, other = sorted((masks / "test00000").glob("*.h5"))[:2]
+    damaged.write_bytes(b"no HDF5")
+    with h5py.File(other, "a") as file:
+        stored = file["reMask"][()]
+        del file["reMask"]
+        file["reMask"] = stored[..., :-2]
+    found = problems(a2d)
+    assert found["clips missing"] == ("1 of 6", "missing", "put them into Release/clips320H: train00001")
+    assert found["clips"][:2] == ("1 of 5", "corrupt") and "clips320H/train00000.mp4" in found["clips"][2]
+    assert found["annotated videos missing"][2].endswith("train00002")
+    assert found["annotated frames"][1] == "corrupt" and damaged.name in found["annotated frames"][2]
+    assert found["masks"] == (
+        found["masks"][0], "wrong size",
+        f"clips and masks are of different releases: test00000/{other.name}",
+    )  # fmt: skip
+    assert len(found) == 5 and str(a2d) not in str(found), "files are named from the root on"
+    assert told(a2d)["other clips"] == "1: nothing reads them: stranger"
+
+
+def test_oddities_of_a2d_are_explained(a2d):
+    texts = a2d / "text_annotations"
+    with (texts / "a2d_annotation.txt").open("a") as file:
+        file.write("train00000,1 (copy),a bird\ntrain00001,99,a ghost\n")
+    videoset = a2d / "Release" / "videoset.csv"
+    videoset.write_text(videoset.read_text().replace(",13,", ",15,"))
+    assert problems(a2d) == {}
+    explained = told(a2d)
+    assert "'1 (copy)' is dropped" in explained["sentences that are used"]
+    assert explained["sentences"].endswith("no annotated frame, no sample: train00001 (99)")
+    assert "(13 of 15)" in explained["clips' frames"] and "(64)" in explained["clips' height"]
+
+
+@pytest.mark.parametrize("row", ["../../x,0,hello", "/x,0,hello"])
+def test_ids_that_lead_out_are_refused(a2d, row):
+    with (a2d / "text_annotations" / "a2d_annotation.txt").open("a") as file:
+        file.write(row + "\n")
+    assert "not a video id" in problems(a2d)["text files"][2]
+
+
+def test_text_files_that_are_missing(a2d, jhmdb):
+    (a2d / "Release" / "videoset.csv").unlink()
+    assert "videoset.csv: no such file" in problems(a2d)["text files"][2]
+    (jhmdb / "jhmdb_annotation.txt").unlink()
+    assert "jhmdb_annotation.txt: no such file" in problems(jhmdb)["annotations"][2]
+
+
+def test_a_damaged_jhmdb_tree(jhmdb):
+    masks = sorted((jhmdb / "puppet_mask").glob("*/*/puppet_mask.mat"))
+    videos = [file.parent.name for file in masks]
+    pictures = [jhmdb / "Rename_Images" / file.parent.parent.name / file.parent.name for file in masks]
+    (pictures[0] / "00003.png").write_bytes(b"no picture")
+    masks[1].unlink()
+    scipy.io.savemat(masks[2], {"part_mask": np.ones((32, 64, 13), np.uint8)})
+    (jhmdb / "Rename_Images" / "walk" / "stranger").mkdir(parents=True)
+    found = problems(jhmdb)
+    assert found["pictures"][:2] == ("1 of 3", "corrupt") and f"{videos[0]}/00003.png" in found["pictures"][2]
+    assert found["videos with masks missing"][2].endswith(videos[1])
+    assert found["masks"][1] == "wrong size" and "(32, 64)" in found["masks"][2]
+    assert len(found) == 3
+    assert told(jhmdb)["other videos with frames"].endswith("stranger")
+    shutil.rmtree(pictures[1])
+    masks[2].write_bytes(b"no MATLAB")
+    found = problems(jhmdb)
+    assert found["videos with frames missing"][2].endswith(videos[1])
+    assert found["masks"][1] == "corrupt"
+
+
+def test_oddities_of_jhmdb_are_explained(jhmdb):
+    JHMDBSentences(jhmdb)
+    explained = told(jhmdb)
+    assert "(11 of 13)" in explained["masks"] and "not 320 x 240" in explained["pictures' size"]
+    table = verify(jhmdb, progress=False).table()
+    assert table.loc["sampled frames", ["expected", "found", "verdict"]].tolist() == ["9", "9", "ok"]
+    file = next((jhmdb / "puppet_mask").glob("*/*/puppet_mask.mat"))
+    scipy.io.savemat(file, {"part_mask": np.zeros((64, 64, 15), np.uint8)})
+    found = verify(jhmdb, progress=False).findings
+    remedies = " ".join(f.remedy for f in found if f.what == "masks")
+    assert "(15 for 13)" in remedies and "nobody" in remedies
+
+
+def test_the_fast_mode_opens_some_videos_only(jhmdb, monkeypatch):
+    monkeypatch.setattr(findings, "FAST", 2)
+    masks = sorted((jhmdb / "puppet_mask").glob("*/*/puppet_mask.mat"))
+    assert "pictures' size" in told(jhmdb) and verify(jhmdb, fast=True, progress=False).healthy
+    for k, picture in enumerate(sorted((jhmdb / "Rename_Images").glob("*/*/00001.png"))):
+        picture.write_bytes(b"")
+        assert problems(jhmdb)["pictures"][0] == f"{k + 1} of 3"
+    assert problems(jhmdb, fast=True)["pictures"][0] == "2 of 2"
+    masks[1].unlink()
+    assert "videos with masks missing" in problems(jhmdb, fast=True), "presence is checked of all"
+
+
+def test_folders_that_hold_no_data_set(trees, tmp_path):
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        verify(tmp_path / "nowhere")
+    with pytest.raises(
+        DataError, match=r"holds none of the data sets \(A2D-Sentences has Release.*mean .*/a2d\?"
+    ):
+        verify(trees)
+    (tmp_path / "Release").mkdir()
+    (tmp_path / "puppet_mask").mkdir()
+    with pytest.raises(DataError, match="parts of both A2D-Sentences and J-HMDB-Sentences"):
+        verify(tmp_path)
+
+
+def test_exit_status_and_table(jhmdb, tmp_path, capsys):
+    assert main([str(jhmdb), "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[0].split() == ["what", "expected", "found", "verdict", "what", "to", "do"]
+    assert "healthy; every file was opened" in printed
+    Image.new("RGB", (8, 8)).save(next((jhmdb / "Rename_Images").glob("*/*/00002.png")))
+    assert main([str(jhmdb), "--fast", "--quiet"]) == 1
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[1].startswith("pictures ") and "different sizes" in printed
+    assert "a sample of the videos" in printed
+    assert main([str(tmp_path / "nowhere")]) == 2
+
+
+def test_it_is_a_command(jhmdb):
+    command = [sys.executable, "-m", "mmvs.verify.tree", str(jhmdb), "--fast"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "healthy" in done.stdout
