@@ -106,8 +106,8 @@ class Backbone(Part):
 
     name: str = "resnet50"  # torchvision's, or "narrow"
     weights: str | None = "DEFAULT"  # torchvision's name of pretrained weights, a file, or None: random
-    # Of "narrow": stem (stride 2), then strides 2, 4, 8. From 8 on: with fewer channels, torch 2.15 on a CPU of
-    # AVX2 writes beyond its memory in the gradient of a strided 1 x 1 convolution with channels last.
+    # Of "narrow": stem (stride 2), then strides 2, 4, 8. At least 8: with fewer channels, torch 2.15 on a CPU
+    # of AVX2 writes beyond its memory in the gradient of a strided 1 x 1 convolution with channels last.
     widths: list[Annotated[int, Field(ge=8)]] = [16, 32, 64, 96]
     input: Literal["uv", "wheel"] = "wheel"  # motion only: raw flow, or rendered as a colour wheel
     flow_scale: float = Field(2.0, gt=0)  # motion, "uv" only: pixels per frame that count as 1
