@@ -63,7 +63,7 @@ exec 3> >(progress "{wildcards.run} $name")
 python -m papermill {input.notebook} $report.ipynb -f {input.params} --cwd . --kernel python3 \
     --log-level WARNING --no-progress-bar --stdout-file /dev/fd/3 --stderr-file /dev/fd/3 \
     2> >(grep --line-buffered -v "without encryption" >&2)  # said by every kernel, of a socket on this machine
-python -m mmvs.report.pages render $report.ipynb
+python -m mmvs report render $report.ipynb
 """
 )
 
@@ -185,7 +185,7 @@ rule index:
     message:
         "reports/index.html and reports/README.md"
     shell:
-        "python -m mmvs.report.pages"
+        "python -m mmvs report"
 
 
 rule ladder:
@@ -209,7 +209,5 @@ rule ladder_cell:
     shell:
         PROGRESS
         + """
-        for step in training evaluation; do
-            python -m mmvs.$step {input.params} --rung {wildcards.rung} --seed {wildcards.seed}
-        done 2>&1 | tee -a {log} | progress "{wildcards.rung} {wildcards.seed}"
+        python -m mmvs evaluate {input.params} --rung {wildcards.rung} --seed {wildcards.seed} 2>&1 | tee -a {log} | progress "{wildcards.rung} {wildcards.seed}"
         """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -17,8 +18,9 @@ from mmvs.data.catalogue import open_dataset, open_flow
 from mmvs.data.clips import Clips, collate
 from mmvs.data.geometry import restore
 from mmvs.metrics import binarised
-from mmvs.schema import Batch, Clip, Example
-from mmvs.training import Trained
+from mmvs.schema import Batch, Example
+from mmvs.segmenter import Segmenter
+from mmvs.trained import TrainedNetwork
 
 
 @dataclass
@@ -32,17 +34,18 @@ class Answer:
     words: list[str]  # L tokens
 
 
-def answers(trained: Trained, clips: Dataset, progress: bool = False) -> Iterator[tuple[Batch, list[Answer]]]:
+def answers(
+    trained: TrainedNetwork, clips: Dataset, progress: bool = False
+) -> Iterator[tuple[Batch, list[Answer]]]:
     """Run the model over clips; yields each batch with its N answers. A broken file stops it here."""
     experiment = trained.experiment
-    device = next(trained.network.parameters()).device
     loader = DataLoader(
         clips, experiment.evaluation.batch, num_workers=experiment.data.workers,
         collate_fn=collate(trained.tokenizer, experiment.model.language.max_words),
     )  # fmt: skip
     for batch in tqdm(loader, desc="evaluating", unit="batch", disable=not progress, leave=False):
         with torch.inference_mode():
-            prediction = trained.network(_moved(batch, device))
+            prediction = trained.network(_moved(batch, trained.device))
         probability = prediction.probability().cpu()
         coarse = torch.sigmoid(prediction.coarse.float()).cpu()
         made = []
@@ -61,7 +64,7 @@ def answers(trained: Trained, clips: Dataset, progress: bool = False) -> Iterato
         yield batch, made
 
 
-def examples(trained: Trained, name: str, indices: list[int]) -> list[Example]:
+def examples(trained: TrainedNetwork, name: str, indices: list[int]) -> list[Example]:
     """Samples of a data set with everything a figure shows of them, in the order of `indices`."""
     samples = open_dataset(name, trained.experiment.data)
     flow = open_flow(name, trained.experiment)
@@ -90,34 +93,16 @@ def examples(trained: Trained, name: str, indices: list[int]) -> list[Example]:
     return [found[i] for i in indices]
 
 
-def track(trained: Trained, name: str, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ask a sample's sentence of every frame of its clip.
+def track(trained: TrainedNetwork, name: str, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ask a sample's sentence of every frame of its video, as any video is asked.
 
     Returns frames (F, H, W, 3) uint8 and foreground probabilities (F, H, W) float32.
     """
     samples = open_dataset(name, trained.experiment.data)
-    whole = _EveryFrame(Clips(samples, open_flow(name, trained.experiment), trained.experiment.data), index)
-    probability = [answer.probability for _, made in answers(trained, whole) for answer in made]
-    return whole.pictures, np.stack(probability)
-
-
-class _EveryFrame(Dataset):
-    """The clip around every frame of a sample's video, with the sample's sentence."""
-
-    def __init__(self, clips: Clips, index: int):
-        self.clips, self.index = clips, index
-        self.count = clips.samples.frame_count(clips.samples[index].video_id)
-        sample = clips.samples[index]
-        # a window of twice the video, clamped: its frames 0 ... count - 1, whatever frame the sample is at
-        indices, pictures = clips.samples.window(index, 2 * self.count + 1)
-        self.pictures = pictures[[indices.index(i) for i in range(self.count)]]
-        self.sample = sample
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, frame: int) -> Clip:
-        return self.clips.at(self.index, frame, self.pictures)
+    video, sentence = samples.video_path(samples[index].video_id), samples[index].sentence
+    answers = Segmenter(trained).segment(video, sentence, cut=True)
+    every = list(islice(answers, samples.frame_count(samples[index].video_id)))
+    return np.stack([one.frame for one in every]), np.concatenate([one.probability for one in every])
 
 
 def intersection_over_union(mask: np.ndarray, truth: np.ndarray) -> float:

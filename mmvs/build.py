@@ -10,7 +10,7 @@ from torch import nn
 from mmvs.config import Experiment, Model
 from mmvs.losses import Objective
 from mmvs.model.network import Network
-from mmvs.published.network import PublishedNetwork
+from mmvs.published.network import RELEASED, PublishedNetwork
 from mmvs.published.objective import PublishedObjective
 
 
@@ -43,3 +43,11 @@ def build_objective(experiment: Experiment) -> Objective | PublishedObjective:
     if experiment.model.name == "published":
         return PublishedObjective(experiment.model.alignment, experiment.loss.limit)
     return Objective(experiment.loss, experiment.model.alignment)
+
+
+def build_released(file: str | Path) -> tuple[Model, nn.Module]:
+    """The authors' network with the weights of their checkpoint, and the configuration that it has.
+
+    FileNotFoundError, or ValueError naming the file and the keys that do not fit.
+    """
+    return RELEASED, PublishedNetwork.from_released(file)

@@ -1,7 +1,4 @@
-"""A trained Network over data sets → metrics.json and a per-sample table; and so the whole ablation ladder.
-
-Command line: `python -m mmvs.evaluation params/<run>.yaml [--rung B+M --seed 1]`.
-"""
+"""A trained Network over data sets → metrics.json and a per-sample table; and the whole ladder."""
 
 from __future__ import annotations
 
@@ -23,10 +20,10 @@ from mmvs.data.clips import Clips
 from mmvs.files import whole, write_json
 from mmvs.flow.estimators import estimator
 from mmvs.metrics import ScoresByKind, binarised, foreground_score
-from mmvs.processes import rank
 from mmvs.provenance import provenance
 from mmvs.schema import Clip
-from mmvs.training import Trained, arguments, fit
+from mmvs.trained import TrainedNetwork
+from mmvs.training import fit
 
 COLUMNS = ["data_set", "index", "video_id", "frame", "instance_id", "kind", "sentence",
            "iou", "coarse_iou", "score", "selected"]  # fmt: skip
@@ -59,7 +56,7 @@ class Exchanged(Dataset):
         return Clip(**{**vars(clip), "sentences": sentences})
 
 
-def evaluate(trained: Trained, progress: bool = True, exchanged: bool = True) -> dict[str, Any]:
+def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = True) -> dict[str, Any]:
     """Score a trained run on its data sets, at the videos' resolution; what is scored already is loaded.
 
     exchanged  also score with sentences exchanged between videos, as "<data set>-shuffled"
@@ -83,12 +80,12 @@ def evaluate(trained: Trained, progress: bool = True, exchanged: bool = True) ->
     used = {name: open_dataset(name, experiment.data) for name in names}
     lists = {name: samples.samples_from for name, samples in used.items() if samples.samples_from}
     seconds = {"training": trained.seconds, "evaluation": time.monotonic() - start}
-    device = str(next(trained.network.parameters()).device)
+    device = str(trained.device)
     parent = experiment.run.split("/")[0]
     command = f"papermill notebooks/03_train.ipynb reports/{parent}/03_train.ipynb -f params/{parent}.yaml"
     if "/ladder/" in experiment.run:
         rung = experiment.run.split("/")[-2]
-        command = f"python -m mmvs.evaluation params/{parent}.yaml --rung {rung} --seed {experiment.seed}"
+        command = f"python -m mmvs evaluate params/{parent}.yaml --rung {rung} --seed {experiment.seed}"
     result = {
         "run": experiment.run,
         "scores": scores,
@@ -135,7 +132,7 @@ def ladder(
 
 
 def _score(
-    trained: Trained, name: str, shuffled: bool, progress: bool
+    trained: TrainedNetwork, name: str, shuffled: bool, progress: bool
 ) -> tuple[dict[str, Any], list[list[Any]]]:
     samples = open_dataset(name, trained.experiment.data)
     clips: Dataset = Clips(samples, open_flow(name, trained.experiment), trained.experiment.data)
@@ -187,9 +184,3 @@ def _write_table(file: Path, rows: list[list[Any]]) -> None:
         writer = csv.writer(out)
         writer.writerow(COLUMNS)
         writer.writerows(rows)
-
-
-if __name__ == "__main__":
-    trained = fit(arguments("Score one experiment on its data sets; trains it first if need be."))
-    if rank() == 0:  # of `torchrun`: one process is enough to score
-        evaluate(trained)

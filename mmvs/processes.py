@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 if TYPE_CHECKING:
     import torch
+
+_device: torch.device | None = None  # that the user asked for
 
 
 @contextmanager
@@ -36,20 +38,47 @@ def one_at_a_time(lock: Path) -> Iterator[None]:
 
 
 def rank() -> int:
-    """Of this process among those of `torchrun`, on all machines; 0 alone."""
+    """Global rank under `torchrun`; 0 otherwise."""
     return int(os.environ.get("RANK", 0))
 
 
-def layout() -> dict[str, int]:
-    """Lightning's `devices` and `num_nodes`: one device for each process of `torchrun`; alone, one."""
-    devices, nodes = os.environ.get("LOCAL_WORLD_SIZE", 1), os.environ.get("GROUP_WORLD_SIZE", 1)
-    return {"devices": int(devices), "num_nodes": int(nodes)}
+def count() -> int:
+    """Number of processes that `torchrun` started, on all machines; 1 otherwise."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def use_device(name: str) -> None:
+    """Let this process compute on a device: "cpu", "cuda", "cuda:1", "mps"; ValueError where it cannot."""
+    global _device
+    import torch
+
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"unknown device '{name}': there are cpu, cuda, cuda:<number>, mps") from None
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (chosen.index or 0) >= counts.get(chosen.type, 0):
+        there = ", ".join(f"{kind} ({count})" for kind, count in counts.items() if count)
+        raise ValueError(f"device '{name}' is not there: this machine has {there}")
+    _device = chosen
+
+
+def layout() -> dict[str, Any]:
+    """Lightning's accelerator, `devices` and `num_nodes`: one device for each process of `torchrun`."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    nodes = {"num_nodes": int(os.environ.get("GROUP_WORLD_SIZE", 1))}
+    if _device is None:
+        return {"accelerator": "auto", "devices": processes} | nodes
+    one = [_device.index] if _device.index is not None and processes == 1 else processes
+    return {"accelerator": {"cuda": "gpu"}.get(_device.type, _device.type), "devices": one} | nodes
 
 
 def device() -> torch.device:
-    """The GPU of this process, or the CPU."""
+    """The device that `use_device` chose; else the GPU of this process, or the CPU."""
     import torch  # here: the processes that draw shapes or compute DIS flow start without it
 
+    if _device is not None and (_device.type != "cuda" or _device.index is not None):
+        return _device
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))

@@ -1,4 +1,4 @@
-"""A trained network as one object: from a run, a checkpoint, a saved model or the Hugging Face hub, and back.
+"""A trained network as one object: from a run, a checkpoint, the authors' file, a saved model, the hub.
 
 A saved model is a folder: weights (safetensors), config.json (the experiment), `language` (the tokenizer, and
 BERT's configuration) and a model card. It is loaded without pretrained weights of anything else.
@@ -18,14 +18,14 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from mmvs import config
-from mmvs.build import build_empty
+from mmvs.build import build_empty, build_released
 from mmvs.config import ConfigError, Experiment, resolve
+from mmvs.data.words import tokenizer
 from mmvs.files import write_json
 from mmvs.processes import device
-from mmvs.training import load
 
 HUB = ("revision", "cache_dir", "force_download", "local_files_only", "token")  # options of a download
-Model = TypeVar("Model", bound="Pretrained")
+Model = TypeVar("Model", bound="TrainedNetwork")
 
 CARD = """---
 {{ card_data }}
@@ -54,7 +54,7 @@ class CheckpointError(ValueError):
     """A file or folder that holds no model of ours; the text names it and says why."""
 
 
-class Pretrained(
+class TrainedNetwork(
     nn.Module,
     PyTorchModelHubMixin,
     model_card_template=CARD,
@@ -65,9 +65,23 @@ class Pretrained(
 ):
     """A network in eval mode, its tokenizer, and the experiment that made them."""
 
-    def __init__(self, experiment: Experiment, network: nn.Module, tokenizer: PreTrainedTokenizerBase):
+    def __init__(
+        self,
+        experiment: Experiment,
+        network: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        steps: int = 0,
+        seconds: float = 0.0,
+    ):
+        """steps, seconds: of the training behind it; 0 where it is unknown."""
         super().__init__()
         self.experiment, self.network, self.tokenizer = experiment, network.eval(), tokenizer
+        self.steps, self.seconds = steps, seconds
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return next(self.network.parameters()).device
 
     @classmethod
     def from_run(cls: type[Model], where: str | Path) -> Model:
@@ -87,7 +101,7 @@ class Pretrained(
         if str(where).count("/") != 1 or path.parent.is_dir():
             raise FileNotFoundError(
                 f"no {best}: train the run first, with `make report` or "
-                f"`python -m mmvs.training params/{path.name}.yaml`"
+                f"`python -m mmvs train params/{path.name}.yaml`"
             )
         try:
             return cls.from_pretrained(str(where)).to(device())
@@ -95,34 +109,57 @@ class Pretrained(
             raise CheckpointError(f"{where} is no run's folder, and the hub says: {error}") from None
 
     @classmethod
-    def from_checkpoint(cls: type[Model], checkpoint: str | Path) -> Model:
-        """A checkpoint that training wrote, `vocabulary` beside it; CheckpointError on anything else."""
+    def from_checkpoint(
+        cls: type[Model], checkpoint: str | Path, experiment: Experiment | None = None
+    ) -> Model:
+        """A checkpoint that training wrote, `vocabulary` beside it.
+
+        experiment  whose it is, where the caller knows; None: what the checkpoint says
+
+        FileNotFoundError where there is none; CheckpointError, naming the file, on anything else than that.
+        """
         checkpoint = _found(checkpoint)
-        try:
-            with checkpoint.open("rb") as file:
-                if not zipfile.is_zipfile(file):  # of which torch.load would say that it cannot be mapped
-                    raise ValueError("not a file of torch.save")
-            kept = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-            parts = json.loads(kept["mmvs"]["experiment"])
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # torch raises many kinds: no zip, a pickle that runs code, other keys
-            raise CheckpointError(
-                f"{checkpoint} is no checkpoint of mmvs.training ({_reason(error)})"
-            ) from None
-        try:
-            experiment = config.experiment(**parts)
-        except (ConfigError, TypeError) as error:
-            raise CheckpointError(f"{checkpoint} is of another version of mmvs: {error}") from None
-        if experiment.model.language.name == "small" and not (checkpoint.parent / "vocabulary").is_dir():
+        if not checkpoint.is_file():
+            raise FileNotFoundError(f"no checkpoint {checkpoint}: train it, `python -m mmvs train PARAMS`")
+        content = _content(checkpoint)
+        experiment = experiment or _experiment(checkpoint, content)
+        vocabulary = checkpoint.parent / "vocabulary"
+        if experiment.model.language.name == "small" and not vocabulary.is_dir():
             raise CheckpointError(f"{checkpoint}: the folder `vocabulary` that lay beside it is missing")
-        del kept
         try:
-            trained = load(checkpoint, experiment)
-        except Exception as error:  # a part is missing, of other shapes, or torn: weights, vocabulary
-            told = str(error) if str(checkpoint) in str(error) else f"{checkpoint}: {_reason(error)}"
-            raise CheckpointError(told) from None
-        return cls(experiment, trained.network, trained.tokenizer)
+            words = tokenizer(experiment.model.language, vocabulary, [])
+            network = build_empty(experiment.model, len(words), vocabulary)
+        except Exception as error:  # of a vocabulary that is torn or of another version
+            raise CheckpointError(f"{checkpoint}: {_reason(error)}") from None
+        prefix = "network."
+        weights = {
+            k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)
+        }
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{checkpoint} is of another version of the network: move its folder away and train again, "
+                f"which starts anew ({error})"
+            ) from None
+        steps, seconds = content["global_step"], content["mmvs"].get("seconds", 0.0)
+        finished = checkpoint.with_name("finished.json")
+        if finished.is_file():  # the best checkpoint is an earlier one
+            end = json.loads(finished.read_text())
+            steps, seconds = end["steps"], end["seconds"]
+        return cls(experiment, network.to(device()), words, steps, seconds)
+
+    @classmethod
+    def from_released(cls: type[Model], file: str | Path) -> Model:
+        """The authors' released checkpoint, with BERT's own vocabulary and their way to make masks of maps.
+
+        FileNotFoundError, or ValueError naming the file and the keys that do not fit; OSError (of the hub)
+        where BERT's vocabulary is neither in its cache nor can be downloaded.
+        """
+        model, network = build_released(_found(file))
+        experiment = config.experiment(run=Path(file).stem, model=model, evaluation={"relative": True})
+        words = tokenizer(experiment.model.language, experiment.folder / "vocabulary", [])
+        return cls(experiment, network.to(device()), words)
 
     @classmethod
     def from_pretrained(cls: type[Model], where: str | Path, **options: Any) -> Model:
@@ -194,6 +231,26 @@ def _found(where: str | Path) -> Path:
     """A path from the working directory if something is there, from the repository's root if not."""
     path = Path(where).expanduser()
     return path.absolute() if path.exists() else resolve(path)
+
+
+def _content(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint holds: tensors and plain values, as nothing else is unpickled."""
+    try:
+        with checkpoint.open("rb") as file:
+            if not zipfile.is_zipfile(file):  # of which torch.load would say that it cannot be mapped
+                raise ValueError("not a file of torch.save")
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        json.loads(content["mmvs"]["experiment"]), content["state_dict"].items(), content["global_step"]
+        return content
+    except Exception as error:  # torch raises many kinds: no zip, a pickle that runs code, other keys
+        raise CheckpointError(f"{checkpoint} is no checkpoint of mmvs.training ({_reason(error)})") from None
+
+
+def _experiment(checkpoint: Path, content: dict[str, Any]) -> Experiment:
+    try:
+        return config.experiment(**json.loads(content["mmvs"]["experiment"]))
+    except (ConfigError, TypeError) as error:
+        raise CheckpointError(f"{checkpoint} is of another version of mmvs: {error}") from None
 
 
 def _reason(error: Exception) -> str:

@@ -1,18 +1,10 @@
-"""Train a Network with Lightning: `fit(experiment)` loads a finished run, resumes a broken one.
-
-Command line: `python -m mmvs.training params/<run>.yaml [--rung B+M --seed 1]`, or `torchrun` in
-place of `python` for several GPUs.
-"""
+"""Train a Network with Lightning: `fit(experiment)` loads a finished run, resumes a broken one."""
 
 from __future__ import annotations
 
-import argparse
 import errno
-import json
 import logging
-import math
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
@@ -25,8 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, RandomSampler
 from transformers import PreTrainedTokenizerBase
 
-from mmvs import config, processes
-from mmvs.build import build_empty
+from mmvs import processes
 from mmvs.config import Experiment
 from mmvs.data.catalogue import open_dataset, open_flow
 from mmvs.data.clips import Clips, collate, draw_apart
@@ -34,20 +25,10 @@ from mmvs.data.words import tokenizer
 from mmvs.files import write_json, write_text
 from mmvs.optimisation import NetworkTraining
 from mmvs.processes import one_at_a_time
+from mmvs.trained import TrainedNetwork
 
 
-@dataclass
-class Trained:
-    """A finished run, ready to be evaluated."""
-
-    experiment: Experiment
-    network: nn.Module  # in eval mode
-    tokenizer: PreTrainedTokenizerBase
-    steps: int
-    seconds: float
-
-
-def fit(experiment: Experiment, progress: bool = True) -> Trained:
+def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
     """Train, or go on training, or load what is trained: whichever `reports/<run>` still needs.
 
     A run made with other parameters is moved aside (`checkpoints-<its fingerprint>`), never overwritten.
@@ -65,7 +46,7 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
         _set_aside_other_run(experiment, checkpoints)
         words = tokenizer(experiment.model.language, checkpoints / "vocabulary", sentences)
     if (checkpoints / "finished.json").exists():
-        return load(checkpoints / "best.ckpt", experiment)
+        return TrainedNetwork.from_checkpoint(checkpoints / "best.ckpt", experiment)
 
     lightning.seed_everything(experiment.seed, verbose=False)
     training, validation = _split(samples, experiment)
@@ -80,7 +61,7 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
     drawing = experiment.seed + 100_000 * processes.rank()  # what is augmented how
     clips = Clips(samples, flow, experiment.data, training=True, seed=drawing, only=training)
     drawn = RandomSampler(clips, generator=torch.Generator().manual_seed(experiment.seed))
-    whole = len(clips) >= t.batch * math.prod(processes.layout().values())
+    whole = len(clips) >= t.batch * processes.count()
     train_loader = DataLoader(
         clips, t.batch, sampler=drawn, drop_last=whole, worker_init_fn=draw_apart, **loader
     )
@@ -141,35 +122,7 @@ def fit(experiment: Experiment, progress: bool = True) -> Trained:
             "seconds": module.seconds,
         }
         write_json(checkpoints / "finished.json", done)
-    return load(checkpoints / "best.ckpt", experiment)
-
-
-def load(checkpoint: Path, experiment: Experiment) -> Trained:
-    """A trained Network from a checkpoint of `fit`; FileNotFoundError names what is missing."""
-    if not checkpoint.is_file():
-        raise FileNotFoundError(
-            f"no checkpoint {checkpoint}; train it with mmvs.training.fit or `make report`"
-        )
-    kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    vocabulary = checkpoint.parent / "vocabulary"
-    words = tokenizer(experiment.model.language, vocabulary, [])
-    network = build_empty(experiment.model, len(words), vocabulary)
-    prefix = "network."
-    weights = {k.removeprefix(prefix): v for k, v in kept["state_dict"].items() if k.startswith(prefix)}
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{checkpoint} is of another version of the network: move its folder away and call fit "
-            f"again, which trains anew ({error})"
-        ) from None
-    finished = checkpoint.parent / "finished.json"
-    done = (
-        json.loads(finished.read_text())
-        if finished.exists()
-        else {"steps": kept["global_step"], "seconds": 0.0}
-    )
-    return Trained(experiment, network.to(processes.device()).eval(), words, done["steps"], done["seconds"])
+    return TrainedNetwork.from_checkpoint(checkpoints / "best.ckpt", experiment)
 
 
 @rank_zero_only
@@ -222,25 +175,3 @@ def _precision(wanted: str) -> str:
     if not torch.cuda.is_available():
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-
-
-def arguments(description: str) -> Experiment:
-    """The experiment of a command line: PARAMS [--rung R] [--seed S]."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("params", help="a params file, such as params/moving_shapes.yaml")
-    parser.add_argument("--rung", choices=config.LADDER, help="train this rung of the ablation ladder")
-    parser.add_argument("--seed", type=int, help="in place of the params file's seed")
-    given = parser.parse_args()
-    experiment = config.load(given.params)
-    seed = experiment.seed if given.seed is None else given.seed
-    if given.rung:
-        return experiment.on_rung(given.rung, seed)
-    return experiment.model_copy(update={"seed": seed})
-
-
-if __name__ == "__main__":
-    from mmvs.data.catalogue import prepare
-
-    chosen = arguments("Train one experiment; call it again to go on where it stopped.")
-    prepare(chosen, progress=processes.rank() == 0)
-    fit(chosen)

@@ -73,12 +73,20 @@ def test_where_no_lock_can_be_made_nobody_waits(tmp_path):
 def test_a_process_knows_its_place(monkeypatch):
     for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    assert processes.rank() == 0 and processes.layout() == {"devices": 1, "num_nodes": 1}
+    assert processes.rank() == 0 and processes.layout() == {
+        "accelerator": "auto",
+        "devices": 1,
+        "num_nodes": 1,
+    }
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert processes.device() == torch.device("cuda:0")
     for name, value in {"RANK": 7, "LOCAL_RANK": 3, "LOCAL_WORLD_SIZE": 4, "GROUP_WORLD_SIZE": 2}.items():
         monkeypatch.setenv(name, str(value))
-    assert processes.rank() == 7 and processes.layout() == {"devices": 4, "num_nodes": 2}
+    assert processes.rank() == 7 and processes.layout() == {
+        "accelerator": "auto",
+        "devices": 4,
+        "num_nodes": 2,
+    }
     assert processes.device() == torch.device("cuda:3")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert processes.device() == torch.device("cpu")
@@ -156,7 +164,7 @@ def test_torchrun_trains_from_nothing_and_shares_the_clips(tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ran = subprocess.run(
-        [*torchrun, "-m", "mmvs.training", str(tmp_path / "two.yaml")],
+        [*torchrun, "-m", "mmvs", "train", str(tmp_path / "two.yaml")],
         env=environment,
         capture_output=True,
         text=True,

@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
+from mmvs import processes
+from mmvs.__main__ import main
 from mmvs.config import Model, experiment
 from mmvs.data.words import tokenizer
 from mmvs.model.network import Network
 from mmvs.schema import Batch
-from mmvs.training import Trained
+from mmvs.trained import TrainedNetwork
 
 NARROW = {"name": "narrow", "weights": None, "widths": [8, 10, 12, 12]}
 VOCABULARY = 40
@@ -55,7 +58,7 @@ def batch(clips=2, frames=3, height=32, width=48, words=7, per_clip=2, seed=0) -
     )
 
 
-def run(folder: Path, max_words: int = 12, **data) -> Trained:
+def run(folder: Path, max_words: int = 12, **data) -> TrainedNetwork:
     """A tiny network of random weights with a vocabulary, as if it had been trained."""
     told = {"size": 32, "stride": 1, "workers": 0, **data}
     language = {"name": "small", "width": 16, "layers": 1, "heads": 2, "max_words": max_words}
@@ -66,10 +69,10 @@ def run(folder: Path, max_words: int = 12, **data) -> Trained:
     torch.manual_seed(0)
     made = Network(it.model, len(words)).eval()
     made.levels[0].head.draw[0].weight.data *= 20  # masks that are neither empty nor full
-    return Trained(it, made, words, 0, 0.0)
+    return TrainedNetwork(it, made, words, 0, 0.0)
 
 
-def checkpoint(trained: Trained, folder: Path) -> Path:
+def checkpoint(trained: TrainedNetwork, folder: Path) -> Path:
     """The same as a checkpoint of training, its vocabulary beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     trained.tokenizer.save_pretrained(folder / "vocabulary")
@@ -80,3 +83,13 @@ def checkpoint(trained: Trained, folder: Path) -> Path:
     }
     torch.save(kept, folder / "best.ckpt")
     return folder / "best.ckpt"
+
+
+def command(*words: object) -> int:
+    """The exit status of `mmvs WORD ...`, run in this process."""
+    try:
+        with pytest.raises(SystemExit) as end:
+            main([str(word) for word in words])
+        return end.value.code
+    finally:
+        processes._device = None  # what --device chose is for one command

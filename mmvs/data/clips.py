@@ -17,7 +17,6 @@ from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.words import encode, mirrored
 from mmvs.flow.store import FlowStore
 from mmvs.schema import Batch, Clip, Sample
-from mmvs.video.files import window
 
 
 class Clips(Dataset):
@@ -48,12 +47,6 @@ class Clips(Dataset):
             if self.data.cache and not self._draws:
                 self._kept[item] = clip
         return self._augmented(clip) if self.training else clip
-
-    def at(self, position: int, frame: int, video: np.ndarray) -> Clip:
-        """The clip around any frame of a sample's video, decoded (F, H, W, 3); its mask is unknown: empty."""
-        indices = window(frame, self.data.frames, self.data.stride, len(video))
-        truth = torch.zeros(1, *video.shape[1:3], dtype=torch.bool)
-        return self._on_canvas(video[indices], indices, truth, [position])
 
     def _cut(self, positions: list[int]) -> Clip:
         """Read the window of these samples, which share video and frame."""

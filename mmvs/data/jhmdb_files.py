@@ -56,7 +56,7 @@ def annotated_frames(root: Path, folders: dict[str, str], videos: Iterable[str])
         shown = ", ".join(f"'{video_id}'" for video_id in missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise DataError(
             f"{root / FRAMES}: no folder for {len(missing)} of {len(videos)} videos ({shown}): put them "
-            "there; `python -m mmvs.verify.tree <root>` lists all that is missing"
+            "there; `python -m mmvs verify ROOT` lists all that is missing"
         )
     bar = tqdm(videos, desc="reading masks' headers", unit="video", disable=None, leave=False)
     return {video_id: _annotated_frames(root, folders[video_id], video_id) for video_id in bar}

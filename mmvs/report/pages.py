@@ -1,12 +1,10 @@
 """Reports: executed notebooks as pages that open offline, and the list of all runs.
 
-`python -m mmvs.report.pages` writes reports/index.html and reports/README.md;
-`python -m mmvs.report.pages render FILE.ipynb` writes FILE.html.
+`mmvs report` writes reports/index.html and reports/README.md, `mmvs report render FILE.ipynb` FILE.html.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import re
 from pathlib import Path
@@ -160,25 +158,3 @@ def _write(path: Path, content: str | bytes) -> Path:
     with whole(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: no argument writes the list of runs; `render FILE.ipynb` a notebook's page."""
-    parser = argparse.ArgumentParser(prog="python -m mmvs.report.pages", description=__doc__)
-    commands = parser.add_subparsers(dest="command")
-    commands.add_parser("render", help="a notebook's page").add_argument("notebook", nargs="+", type=Path)
-    parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of the runs")
-    given = parser.parse_args(arguments)
-    try:
-        rendering = given.command == "render"
-        written = (
-            [render(path) for path in given.notebook] if rendering else write_index(resolve(given.reports))
-        )
-    except ReportError as error:
-        parser.exit(1, f"{error}\n")
-    for path in written:
-        print(path)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,12 @@
-"""Segment a video from the command line:
+"""A video segmented into a folder, as `mmvs segment` does.
 
-    python -m mmvs.segmenter.folder VIDEO "sentence" ["sentence" ...] --run reports/moving_shapes --out DIR
-
-DIR gets overlay.mp4, masks/<number of the sentence>/<frame>.png (or masks.json), confidence.csv, and at last
-segmentation.json. Called again after it was stopped, it goes on at the next frame.
+The folder gets overlay.mp4, masks/<number of the sentence>/<frame>.png (or masks.json), confidence.csv,
+and at last segmentation.json. Called again after it was stopped, the job goes on at the next frame.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -21,10 +17,8 @@ from tqdm.auto import tqdm
 
 from mmvs.segmenter.job import OVERLAY, SegmentJob
 from mmvs.segmenter.overlay import Overlay, write_overlay
-from mmvs.segmenter.segmenter import PRECISIONS, Segmenter
+from mmvs.segmenter.segmenter import Segmenter
 from mmvs.video.stream import open_video
-
-REFUSALS = (ValueError, FileNotFoundError, FileExistsError)  # of video, sentence, checkpoint, folder
 
 
 def segment_to_folder(
@@ -76,43 +70,3 @@ def _identity(video: str | Path) -> list[Any]:
     path = Path(video)
     files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
     return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files] or [str(video)]
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line; 1 is returned on what cannot be used, 130 when it was stopped."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mmvs.segmenter.folder", description="Segment what sentences describe in a video."
-    )
-    parser.add_argument("video", help="a file or address that FFmpeg opens, or a folder of pictures")
-    parser.add_argument("sentences", nargs="+", metavar="sentence", help='such as "the red circle"')
-    parser.add_argument("--out", required=True, type=Path, help="folder of the results")
-    parser.add_argument(
-        "--run",
-        default="reports/moving_shapes",
-        help="run's folder, checkpoint, saved model, or hub id",
-    )
-    parser.add_argument(
-        "--masks", choices=("png", "rle"), default="png", help="pictures, or COCO's run lengths"
-    )
-    parser.add_argument("--batch", type=int, default=4, help="frames at once; less memory with fewer")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
-    given = parser.parse_args(arguments)
-    try:
-        segmenter = Segmenter.from_run(given.run)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # damage is told of below
-            damage = segment_to_folder(
-                segmenter, given.video, given.sentences, given.out, given.masks,
-                batch=given.batch, precision=given.precision,
-            )  # fmt: skip
-    except REFUSALS as error:
-        parser.exit(1, f"{error}\n")
-    except KeyboardInterrupt:
-        parser.exit(130, "stopped; the same command goes on at the next frame\n")
-    if damage:
-        print(f"{given.video}: {damage}")
-    print(given.out)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,12 +12,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
+from mmvs.config import Experiment
 from mmvs.data import geometry
 from mmvs.data.words import encode
 from mmvs.metrics import binarised, foreground_score
@@ -25,7 +28,7 @@ from mmvs.model.inference import ready_for_inference
 from mmvs.segmenter.background import ahead
 from mmvs.segmenter.intake import LARGEST_FLOW, Shown, intake
 from mmvs.segmenter.streaming import Picture, Streaming
-from mmvs.trained import Pretrained
+from mmvs.trained import TrainedNetwork
 from mmvs.video.stream import VideoSource, open_video
 
 LONGEST_SENTENCE = 1000  # characters: a word of any length can be a single unknown word piece
@@ -49,8 +52,58 @@ class Answer:
         return geometry.restore(self.canvas, self.frame.shape[:2]).numpy()
 
 
-class Segmenter(Pretrained):
-    """A trained network that can be asked of any video; see Pretrained for where it comes from."""
+class Segmenter:
+    """Asks a trained network about any video; `trained` says where it comes from."""
+
+    def __init__(self, trained: TrainedNetwork):
+        self.trained = trained
+
+    @classmethod
+    def from_run(cls, where: str | Path) -> Segmenter:
+        """Of a run's folder, a checkpoint, a saved model or a hub id: TrainedNetwork.from_run."""
+        return cls(TrainedNetwork.from_run(where))
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: str | Path) -> Segmenter:
+        """Of a checkpoint that training wrote: TrainedNetwork.from_checkpoint."""
+        return cls(TrainedNetwork.from_checkpoint(checkpoint))
+
+    @classmethod
+    def from_pretrained(cls, where: str | Path, **options: Any) -> Segmenter:
+        """Of a saved model, by its folder or hub id: TrainedNetwork.from_pretrained."""
+        return cls(TrainedNetwork.from_pretrained(where, **options))
+
+    @classmethod
+    def from_released(cls, file: str | Path) -> Segmenter:
+        """Of the authors' released checkpoint: TrainedNetwork.from_released."""
+        return cls(TrainedNetwork.from_released(file))
+
+    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
+        """Keep the model for `from_pretrained`."""
+        self.trained.save_pretrained(folder, **options)
+
+    def push_to_hub(self, name: str, **options: Any) -> str:
+        """Bring the model to the Hugging Face hub; returns its address."""
+        return self.trained.push_to_hub(name, **options)
+
+    def fingerprint(self) -> str:
+        """12 hex digits of weights and experiment: the same digits give the same masks."""
+        return self.trained.fingerprint()
+
+    @property
+    def experiment(self) -> Experiment:
+        """What the network was trained with."""
+        return self.trained.experiment
+
+    @property
+    def network(self) -> nn.Module:
+        """The network, in eval mode."""
+        return self.trained.network
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """What makes word pieces of its sentences."""
+        return self.trained.tokenizer
 
     def segment(
         self,
@@ -60,6 +113,7 @@ class Segmenter(Pretrained):
         batch: int = 4,
         precision: str = "float32",
         start: int = 0,
+        cut: bool = False,
     ) -> Iterator[Answer]:
         """What all sentences mean in every frame of a video, frame by frame as it is ready.
 
@@ -69,6 +123,7 @@ class Segmenter(Pretrained):
         precision  of matrix products: "bfloat16" or "float16" where the machine is faster at them, and
                    masks that differ by a few pixels will do
         start      first frame that is wanted
+        cut        read the beginning of a sentence that is too long, as evaluation does; otherwise refuse it
 
         Raises VideoError and ValueError, before anything is computed, on a video or sentence that cannot be
         used. Frames that cannot be decoded are left out, with a warning at the end.
@@ -81,7 +136,7 @@ class Segmenter(Pretrained):
         sentences = [sentences] if isinstance(sentences, str) else list(sentences or [])
         if not all(isinstance(sentence, str) for sentence in sentences):
             raise ValueError(f"sentences are text, such as 'the red circle', not {sentences}")
-        words, mask = self._encoded(sentences)
+        words, mask = self._encoded(sentences, cut)
         source = open_video(video)
         with torch.inference_mode():
             said = self.network.read(words, mask)
@@ -93,7 +148,7 @@ class Segmenter(Pretrained):
         )  # fmt: skip
         return self._answers(source, streaming, start)
 
-    def _encoded(self, sentences: list[str]) -> tuple[Tensor, Tensor]:
+    def _encoded(self, sentences: list[str], cut: bool = False) -> tuple[Tensor, Tensor]:
         """Token ids and mask (N, L); ValueError where the network could not read all of a sentence."""
         if not sentences:
             raise ValueError("no sentence: say which object to segment")
@@ -103,12 +158,12 @@ class Segmenter(Pretrained):
                 raise ValueError(
                     f"sentence {number} has {len(sentence):,} characters, {LONGEST_SENTENCE:,} are the limit"
                 )
-            if (pieces := len(self.tokenizer(sentence.lower())["input_ids"])) > most:
+            if not cut and (pieces := len(self.tokenizer(sentence.lower())["input_ids"])) > most:
                 raise ValueError(
                     f"sentence {number} has {pieces} word pieces, the network reads {most}: shorten it"
                 )
         tidy = [" ".join(sentence.lower().split()) for sentence in sentences]  # as the data sets' loaders do
-        device = next(self.network.parameters()).device
+        device = self.trained.device
         words, mask = encode(self.tokenizer, tidy, most)
         return words.to(device), mask.to(device)
 

@@ -59,6 +59,13 @@ class Verification:
         table = pd.DataFrame(rows, columns=["what", "expected", "found", "verdict", "what to do"])
         return table.set_index("what")
 
+    def text(self) -> str:
+        """The table in plain text, its columns aligned."""
+        table = self.table().reset_index()
+        widths = {column: max(len(column), *(len(text) for text in table[column])) for column in table}
+        rows = [dict(zip(table, table, strict=True)), *table.to_dict("records")]
+        return "\n".join("  ".join(row[c].ljust(widths[c]) for c in table).rstrip() for row in rows)
+
 
 def counted(what: str, expected: int | None, found: int, why: str = "") -> Finding:
     """A count against the published one, if there is one; `why` explains a difference."""

@@ -1,13 +1,12 @@
-"""Is a data set complete and whole? `python -m mmvs.verify.tree <root> [--fast]`
+"""Is a data set complete and whole? `mmvs verify ROOT [--fast]`
 
 Detects which data set a folder holds, compares its counts with the published ones, opens every file (in the
 fast mode those of a sample of the videos) and prints what is missing, corrupt, of the wrong size or extra,
-with what to do. Exit status: 0 nothing to do, 1 something is missing or wrong, 2 no data set was found.
+with what to do.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,29 +70,3 @@ def _shapes_counts(root: Path) -> dict[str, int] | None:
             train, test = made["train_clips"] + 1, made["test_clips"]  # one that nobody speaks of
             return {"videos": train + test, "train": train, "test": test}
     return None
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m mmvs.verify.tree", description=__doc__)
-    parser.add_argument("root", type=Path, help="folder of A2D-Sentences, J-HMDB-Sentences or moving shapes")
-    parser.add_argument("--fast", action="store_true", help="open the files of some videos only")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    given = parser.parse_args(arguments)
-    try:
-        done = verify(given.root, given.fast, not given.quiet)
-    except DataError as error:
-        print(error)
-        return 2
-    table = done.table().reset_index()
-    widths = {column: max(len(column), *(len(text) for text in table[column])) for column in table}
-    for row in [dict(zip(table, table, strict=True)), *table.to_dict("records")]:
-        print("  ".join(row[column].ljust(widths[column]) for column in table).rstrip())
-    opened = "the files of a sample of the videos were opened" if given.fast else "every file was opened"
-    verdict = "healthy" if done.healthy else "not complete: see the first lines"
-    print(f"{done.data_set}: {verdict}; {opened}")
-    return 0 if done.healthy else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -10,6 +10,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
@@ -634,11 +635,10 @@ def test_a_notebook_that_cannot_be_read_is_named(tmp_path):
 
 
 def test_command_line(reports, capsys):
-    pages.main(["--reports", str(reports)])
+    assert tiny.command("report", "--reports", reports) == 0
     assert capsys.readouterr().out.splitlines() == [str(reports / "index.html"), str(reports / "README.md")]
-    with pytest.raises(SystemExit) as ended:
-        pages.main(["render", str(reports / "absent.ipynb")])
-    assert ended.value.code == 1 and "absent.ipynb" in capsys.readouterr().err
+    assert tiny.command("report", "render", reports / "absent.ipynb") == 1
+    assert "absent.ipynb" in capsys.readouterr().err
 
 
 def test_figures_are_saved_beside_the_run(tmp_path):

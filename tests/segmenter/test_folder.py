@@ -12,7 +12,7 @@ import tiny
 from faster_coco_eval.core import mask as coco
 from PIL import Image
 
-from mmvs.segmenter.folder import main, segment_to_folder
+from mmvs.segmenter.folder import segment_to_folder
 from mmvs.segmenter.segmenter import Segmenter
 from mmvs.video.files import write_video
 
@@ -142,14 +142,13 @@ def test_a_finished_job_that_lost_a_result_is_done_again(run, whole, tmp_path, l
 
 def test_files_of_somebody_else_are_left_alone(run, tmp_path, capsys):
     (tmp_path / "confidence.csv").write_text("mine")
-    with pytest.raises(SystemExit) as stop:
-        main([str(run / "clip.mp4"), "the circle", "--run", str(run), "--out", str(tmp_path)])
-    assert stop.value.code == 1 and "confidence.csv was not made here" in capsys.readouterr().err
+    assert tiny.command("segment", run / "clip.mp4", "the circle", "--run", run, "--out", tmp_path) == 1
+    assert "confidence.csv was not made here" in capsys.readouterr().err
     assert (tmp_path / "confidence.csv").read_text() == "mine"
 
 
 def test_the_command_line(run, whole, tmp_path, capsys):
-    main([str(run / "clip.mp4"), *SENTENCES, "--run", str(run), "--out", str(tmp_path)])
+    assert tiny.command("segment", run / "clip.mp4", *SENTENCES, "--run", run, "--out", tmp_path) == 0
     out = capsys.readouterr()
     assert out.out.strip() == str(tmp_path) and f"{COUNT}/{COUNT}" in out.err and "frame/s" in out.err
     assert contents(tmp_path) == contents(whole)
@@ -164,14 +163,12 @@ def test_the_command_line(run, whole, tmp_path, capsys):
     ],
 )
 def test_refusals_are_one_line_and_leave_nothing(run, tmp_path, capsys, video, sentence, reason):
-    with pytest.raises(SystemExit) as stop:
-        main([str(run / video), sentence, "--run", str(run), "--out", str(tmp_path / "out")])
+    assert tiny.command("segment", run / video, sentence, "--run", run, "--out", tmp_path / "out") == 1
     told = capsys.readouterr().err
-    assert stop.value.code == 1 and reason in told and "Traceback" not in told and told.count("\n") == 1
+    assert reason in told and "Traceback" not in told and told.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
 def test_no_run_to_load(tmp_path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["a.mp4", "the circle", "--run", str(tmp_path), "--out", str(tmp_path / "out")])
-    assert stop.value.code == 1 and "train the run first" in capsys.readouterr().err
+    assert tiny.command("segment", "a.mp4", "the circle", "--run", tmp_path, "--out", tmp_path / "out") == 1
+    assert "train the run first" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from mmvs.video.stream import open_video
 @pytest.fixture(scope="module")
 def segmenter(tmp_path_factory) -> Segmenter:
     run = tiny.run(tmp_path_factory.mktemp("run"))
-    return Segmenter(run.experiment, run.network, run.tokenizer)
+    return Segmenter(run)
 
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (4, 24, 32, 3), dtype=np.uint8)

@@ -13,14 +13,14 @@ from mmvs.config import experiment
 from mmvs.data.catalogue import open_dataset, prepare
 from mmvs.flow.estimators import Dis
 from mmvs.segmenter.segmenter import Segmenter
-from mmvs.training import Trained
+from mmvs.trained import TrainedNetwork
 from mmvs.video.files import VideoError, write_video
 
 
 @pytest.fixture(scope="module")
 def segmenter(tmp_path_factory) -> Segmenter:
     run = tiny.run(tmp_path_factory.mktemp("run"))
-    return Segmenter(run.experiment, run.network, run.tokenizer)
+    return Segmenter(run)
 
 
 def noise(count=5, height=24, width=40, seed=0) -> np.ndarray:
@@ -50,11 +50,11 @@ def test_the_same_as_evaluation_on_a_clip_of_a_data_set(tmp_path):
     prepare(made, progress=False)
     run = tiny.run(tmp_path, max_words=64)
     made = made.model_copy(update={"model": run.experiment.model})
-    trained = Trained(made, run.network, run.tokenizer, 0, 0.0)
+    trained = TrainedNetwork(made, run.network, run.tokenizer, 0, 0.0)
     frames, probability = track(trained, "moving_shapes-test", 0)
     samples = open_dataset("moving_shapes-test", made.data)
     answers = list(
-        Segmenter(made, run.network, run.tokenizer).segment(
+        Segmenter(TrainedNetwork(made, run.network, run.tokenizer)).segment(
             samples.video_path(samples[0].video_id), samples[0].sentence
         )
     )
@@ -76,7 +76,7 @@ def test_sentences_together_equal_each_alone(segmenter):
 def test_confidence_is_the_mean_probability_in_the_mask(segmenter, monkeypatch):
     halfway = segmenter.experiment.evaluation.model_copy(update={"relative": True, "threshold": 0.9})
     monkeypatch.setattr(
-        segmenter, "experiment", segmenter.experiment.model_copy(update={"evaluation": halfway})
+        segmenter.trained, "experiment", segmenter.experiment.model_copy(update={"evaluation": halfway})
     )
     (answer,) = segmenter.segment(noise(1), ["the red circle", "a big square"])
     assert answer.masks.any() and not answer.masks.all()  # whatever the random weights are

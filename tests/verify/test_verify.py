@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+import tiny
 from PIL import Image
 
 from mmvs.config import ROOT, MovingShapes
@@ -18,7 +19,7 @@ from mmvs.shapes import jhmdb_layout, writing
 from mmvs.verify import a2d as a2d_checks
 from mmvs.verify import findings
 from mmvs.verify import jhmdb as jhmdb_checks
-from mmvs.verify.tree import main, verify
+from mmvs.verify.tree import verify
 
 SHAPES = MovingShapes(train_clips=3, test_clips=2, unseen_clips=1)
 
@@ -192,19 +193,19 @@ def test_folders_that_hold_no_data_set(trees, tmp_path):
 
 
 def test_exit_status_and_table(jhmdb, tmp_path, capsys):
-    assert main([str(jhmdb), "--quiet"]) == 0
+    assert tiny.command("verify", jhmdb, "--quiet") == 0
     printed = capsys.readouterr().out
     assert printed.splitlines()[0].split() == ["what", "expected", "found", "verdict", "what", "to", "do"]
     assert "healthy; every file was opened" in printed
     Image.new("RGB", (8, 8)).save(next((jhmdb / "Rename_Images").glob("*/*/00002.png")))
-    assert main([str(jhmdb), "--fast", "--quiet"]) == 1
+    assert tiny.command("verify", jhmdb, "--fast", "--quiet") == 1
     printed = capsys.readouterr().out
     assert printed.splitlines()[1].startswith("pictures ") and "different sizes" in printed
     assert "a sample of the videos" in printed
-    assert main([str(tmp_path / "nowhere")]) == 2
+    assert tiny.command("verify", tmp_path / "nowhere") == 2
 
 
 def test_it_is_a_command(jhmdb):
-    command = [sys.executable, "-m", "mmvs.verify.tree", str(jhmdb), "--fast"]
+    command = [sys.executable, "-m", "mmvs", "verify", str(jhmdb), "--fast"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "healthy" in done.stdout

@@ -1,0 +1,255 @@
+"""The one command: `mmvs WORD ...`, the same as `python -m mmvs WORD ...`.
+
+Exit status: 0 all is well; 1 something that the user gave cannot be used, and the text says what to do;
+2 the words of the command line are off (for `verify`: no data set was found); 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mmvs import __version__, processes
+
+UsageError = typer.BadParameter.__base__  # words that are off; typer gives it no name of its own
+
+STOPPED = 130  # exit status after Ctrl-C, as shells have it
+
+# What a word needs is imported where it runs: `mmvs --help` and shell completion answer at once.
+
+app = typer.Typer(
+    name="mmvs",
+    help="Text-based video segmentation with appearance, motion and language.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Params = Annotated[str, typer.Argument(help="A params file, such as params/moving_shapes.yaml.")]
+Rung = Annotated[str | None, typer.Option(help="A rung of the ablation ladder, such as B+M.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="In place of the params file's seed.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+
+class MaskFormat(str, Enum):
+    """How `segment` keeps masks."""
+
+    png = "png"
+    rle = "rle"
+
+
+class Precision(str, Enum):
+    """Of matrix products in `segment`."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"mmvs {__version__}")
+        raise typer.Exit
+
+
+def _device(name: str | None) -> str | None:
+    if name is not None:
+        try:
+            processes.use_device(name)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+    return name
+
+
+Device = Annotated[
+    str | None,
+    typer.Option(callback=_device, help="cpu, cuda, cuda:1, mps; by default a GPU if there is one."),
+]
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="The version."),
+    ] = False,
+) -> None:
+    """A video and an English sentence in, the mask of what the sentence describes out."""
+
+
+@app.command()
+def prepare(params: Params, quiet: Quiet = False) -> None:
+    """Write the embedded data if the experiment uses it, and compute the flow of every video.
+
+    What exists is kept. Example: mmvs prepare params/moving_shapes.yaml
+    """
+    from mmvs.data.catalogue import prepare
+
+    for name, summary in prepare(_experiment(params), progress=not quiet).items():
+        print(f"{name}: flow of {summary.computed} videos computed, of {summary.skipped} there already")
+        summary.raise_failures()
+
+
+@app.command()
+def train(
+    params: Params, rung: Rung = None, seed: Seed = None, device: Device = None, quiet: Quiet = False
+) -> None:
+    """Prepare what is missing, then train; called again, go on where it stopped.
+
+    On 4 GPUs: torchrun --standalone --nproc-per-node 4 -m mmvs train params/a2d.yaml
+    """
+    _trained(_experiment(params, rung, seed), quiet)
+
+
+@app.command()
+def evaluate(
+    params: Params, rung: Rung = None, seed: Seed = None, device: Device = None, quiet: Quiet = False
+) -> None:
+    """Score an experiment on its data sets; data, flow and training that are missing are made first.
+
+    Writes metrics.json and samples.csv. Example: mmvs evaluate params/moving_shapes.yaml --rung B+M --seed 1
+    """
+    from mmvs.evaluation import evaluate
+
+    trained = _trained(_experiment(params, rung, seed), quiet)
+    if processes.rank() == 0:  # of `torchrun`: one process is enough to score
+        result = evaluate(trained, progress=not quiet)
+        for name, kinds in result["scores"].items():
+            means = ", ".join(f"{kind} {scores['mean_iou']:.3f}" for kind, scores in kinds.items())
+            print(f"{name}, mean IoU: {means}")
+        print(trained.experiment.folder / "metrics.json")
+
+
+@app.command()
+def segment(
+    video: Annotated[str, typer.Argument(help="What FFmpeg opens, or a folder of pictures.")],
+    sentences: Annotated[list[str], typer.Argument(help='One or several, such as "the red circle".')],
+    out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    run: Annotated[
+        str,
+        typer.Option("--run", "--model", help="A run's folder, checkpoint, saved model, or hub id."),
+    ] = "reports/moving_shapes",
+    masks: Annotated[MaskFormat, typer.Option(help="Pictures, or COCO's run lengths.")] = MaskFormat.png,
+    batch: Annotated[int, typer.Option(min=1, help="Frames at once; fewer take less memory.")] = 4,
+    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.float32,
+    device: Device = None,
+    quiet: Quiet = False,
+) -> None:
+    """Segment what sentences describe in a video: overlay, a mask a frame and sentence, confidence.
+
+    Called again, go on where it stopped. Example:
+    mmvs segment clip.mp4 "the red circle" "the square that turns left" --out results
+    """
+    from mmvs.segmenter import Segmenter
+    from mmvs.segmenter.folder import segment_to_folder
+
+    segmenter = Segmenter.from_run(run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the damage is printed below
+        damage = segment_to_folder(
+            segmenter, video, sentences, out, masks.value, not quiet, batch=batch, precision=precision.value
+        )
+    if damage:
+        print(f"{video}: {damage}")
+    print(out)
+
+
+@app.command()
+def verify(
+    root: Annotated[Path, typer.Argument(help="Folder of A2D-Sentences, J-HMDB-Sentences or moving shapes.")],
+    fast: Annotated[bool, typer.Option("--fast", help="Open the files of some videos only.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Is a copy of a data set whole? What is missing, corrupt, of the wrong size or extra, and what to do.
+
+    Exit status: 0 nothing to do, 1 something is missing or wrong, 2 no data set was found.
+    """
+    from mmvs.data.csv_files import DataError
+    from mmvs.verify.tree import verify
+
+    try:
+        verification = verify(root, fast, not quiet)
+    except DataError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+    print(verification.text())
+    opened = "the files of a sample of the videos were opened" if fast else "every file was opened"
+    verdict = "healthy" if verification.healthy else "not complete: see the first lines"
+    print(f"{verification.data_set}: {verdict}; {opened}")
+    raise typer.Exit(0 if verification.healthy else 1)
+
+
+report = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(report, name="report")
+
+
+@report.callback()
+def index(
+    context: typer.Context,
+    reports: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("reports"),
+) -> None:
+    """Write the list of all runs: index.html and README.md of the reports; or render a notebook.
+
+    Example: mmvs report
+    """
+    if context.invoked_subcommand is None:
+        from mmvs.config import resolve
+        from mmvs.report.pages import write_index
+
+        for path in write_index(resolve(reports)):
+            print(path)
+
+
+@report.command()
+def render(notebooks: Annotated[list[Path], typer.Argument(help="Executed notebooks.")]) -> None:
+    """Write an executed notebook as a page that opens offline, beside it."""
+    from mmvs.report.pages import render
+
+    for notebook in notebooks:
+        print(render(notebook))
+
+
+def _experiment(params: str, rung: str | None = None, seed: int | None = None) -> Any:
+    """The experiment of a params file, on another rung or with another seed where they are given."""
+    from mmvs import config
+
+    experiment = config.load(params)
+    seed = experiment.seed if seed is None else seed
+    return experiment.on_rung(rung, seed) if rung else experiment.model_copy(update={"seed": seed})
+
+
+def _trained(experiment: Any, quiet: bool) -> Any:
+    from mmvs.data.catalogue import prepare
+    from mmvs.training import fit
+
+    progress = not quiet and processes.rank() == 0
+    prepare(experiment, progress=progress)
+    return fit(experiment, progress=progress)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command line and exit; what the user can mend is one line on standard error, not a traceback."""
+    try:
+        status = app(args=arguments, prog_name="mmvs", standalone_mode=False)
+    except UsageError as error:
+        error.show()
+        status = error.exit_code
+    except SystemExit as end:  # typer's own way to end at Ctrl-C
+        status = end.code
+    # ValueError: of a configuration, data, flow, video, checkpoint, report. OSError: of files and the disk.
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        status = 1
+    if status == STOPPED:
+        print("\nstopped: the same command goes on where it was", file=sys.stderr)
+    raise SystemExit(status or 0)
+
+
+if __name__ == "__main__":
+    main()

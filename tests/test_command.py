@@ -1,0 +1,115 @@
+"""`mmvs WORD ...`: exit statuses, refusals of one line, and every word on a tiny experiment."""
+
+import subprocess
+import sys
+
+import pytest
+import tiny
+import torch
+import yaml
+
+from mmvs import __version__, processes
+from mmvs.__main__ import app
+from mmvs.config import ROOT
+
+WORDS = sorted(
+    [command.callback.__name__ for command in app.registered_commands]
+    + [group.name for group in app.registered_groups]
+)
+
+
+@pytest.fixture
+def params(tmp_path):
+    """The params file of an experiment of which nothing is there yet."""
+    path = tmp_path / "tiny.yaml"
+    experiment = {
+        "run": "tiny",
+        "reports": str(tmp_path / "reports"),
+        "data": {
+            "train_on": "moving_shapes-train",
+            "evaluate_on": ["moving_shapes-test"],
+            "roots": {"moving_shapes": str(tmp_path / "data")},
+            "size": 64,
+            "workers": 0,
+            "moving_shapes": {"train_clips": 3, "test_clips": 1, "unseen_clips": 1},
+        },
+        "flow": {"root": str(tmp_path / "flow"), "workers": 1},
+        "model": tiny.model().model_dump(),
+        "training": {"steps": 2, "batch": 2, "warmup": 1, "validate_every": 2, "validation_clips": 1},
+    }
+    path.write_text(yaml.safe_dump(experiment))
+    return path
+
+
+def test_every_word_explains_itself(capsys):
+    assert tiny.command("--help") == 0
+    listed = capsys.readouterr().out
+    for word in WORDS:
+        assert word in listed
+        assert tiny.command(word, "--help") == 0
+        assert "mmvs" in capsys.readouterr().out
+
+
+def test_python_m_mmvs_is_the_command_and_starts_without_torch():
+    done = subprocess.run(
+        [sys.executable, "-m", "mmvs", "--version"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.strip() == f"mmvs {__version__}"
+    code = "import sys, mmvs.__main__; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_from_nothing_to_scores_word_by_word(params, tmp_path, capsys):
+    assert tiny.command("prepare", params, "--quiet") == 0
+    assert "flow of 3 videos computed" in capsys.readouterr().out
+    assert tiny.command("train", params, "--quiet", "--device", "cpu") == 0
+    checkpoints = tmp_path / "reports" / "tiny" / "checkpoints"
+    assert (checkpoints / "finished.json").exists() and (checkpoints / "best.ckpt").exists()
+    capsys.readouterr()
+    assert tiny.command("evaluate", params, "--quiet") == 0
+    out = capsys.readouterr().out
+    assert "moving_shapes-test, mean IoU: all 0." in out and "metrics.json" in out
+
+
+def test_evaluate_makes_all_that_it_needs_and_knows_rungs_and_seeds(params, tmp_path):
+    assert tiny.command("evaluate", params, "--rung", "B", "--seed", 3, "--quiet") == 0
+    assert (tmp_path / "reports" / "tiny" / "ladder" / "B" / "3" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    "words, status, reason",
+    [
+        (["train", "no-such.yaml"], 1, "no params file"),
+        (["train", "params/moving_shapes.yaml", "--rung", "C"], 1, "the ladder is B, B+M"),
+        (["train"], 2, "params"),
+        (["walk"], 2, "walk"),
+        (["train", "params/moving_shapes.yaml", "--device", "abacus"], 2, "unknown device 'abacus'"),
+        (["segment", "a.mp4", "x", "--out", "o", "--precision", "int8"], 2, "int8"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_without_a_traceback(words, status, reason, capsys):
+    assert tiny.command(*words) == status
+    error = " ".join(capsys.readouterr().err.split())
+    assert reason in error and "Traceback" not in error
+
+
+def test_ctrl_c_says_how_to_go_on(params, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmvs.data.catalogue.prepare", stop)
+    assert tiny.command("train", params) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(processes, "_device", None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="'cuda:2' is not there: this machine has cpu .1., cuda .2."):
+        processes.use_device("cuda:2")
+    processes.use_device("cuda:1")
+    assert processes.device() == torch.device("cuda:1")
+    assert processes.layout() == {"accelerator": "gpu", "devices": [1], "num_nodes": 1}
+    processes.use_device("cpu")
+    assert processes.device() == torch.device("cpu") and processes.layout()["accelerator"] == "cpu"
