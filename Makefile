@@ -54,7 +54,7 @@ lint: .venv/.installed ## mend style and layout where that can be done by machin
 
 lock: ## pin the newest versions that pyproject.toml allows in requirements.lock
 	@$(find_python); "$$python" -m venv build/uv && build/uv/bin/pip install --quiet uv
-	build/uv/bin/uv pip compile pyproject.toml --extra test --group headless --universal --python-version 3.10 \
+	build/uv/bin/uv pip compile pyproject.toml --extra all --group headless --universal --python-version 3.10 \
 	  --upgrade --no-annotate --no-emit-index-url --no-emit-package opencv-python \
 	  --custom-compile-command "make lock" --quiet --output-file requirements.lock
 

@@ -15,7 +15,17 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-ROOT = Path(__file__).resolve().parent.parent  # of the repository: relative paths hang from here
+
+def _root() -> Path:
+    """The repository of this package, or the one around the working directory; else that directory."""
+    here = Path.cwd()
+    for folder in (Path(__file__).resolve().parent.parent, here, *here.parents):
+        if (folder / "pyproject.toml").is_file() and (folder / "mmvs" / "config.py").is_file():
+            return folder
+    return here
+
+
+ROOT = _root()  # relative paths hang from here, wherever a notebook's kernel runs
 
 # The paper's ablation (Table 3): baseline, + motion, + transformer, + language-guided fusion, + alignment.
 LADDER: dict[str, dict[str, bool]] = {
@@ -269,7 +279,7 @@ class Experiment(Part):
 
 
 def resolve(path: str | Path) -> Path:
-    """An absolute path; a relative one hangs from the repository's root, wherever the kernel runs."""
+    """An absolute path; a relative one hangs from ROOT."""
     path = Path(path).expanduser()
     return path if path.is_absolute() else ROOT / path
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 import sys
+import zipfile
 from importlib.metadata import packages_distributions
 
 import pytest
@@ -22,7 +25,10 @@ else:
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DECLARED = [Requirement(line) for line in PROJECT["dependencies"]]
-TEST = [Requirement(line) for line in PROJECT["optional-dependencies"]["test"]]
+EXTRAS = {
+    name: [Requirement(line) for line in lines] for name, lines in PROJECT["optional-dependencies"].items()
+}
+OPTIONAL = [requirement for name, lines in EXTRAS.items() if name != "all" for requirement in lines]
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
 
 
@@ -42,9 +48,9 @@ def test_conda_has_the_python_range_of_pyproject():
     assert SpecifierSet(python.removeprefix("python").strip()) == SpecifierSet(PROJECT["requires-python"])
 
 
-def test_pip_section_installs_this_package_with_its_tests_and_nothing_else():
+def test_pip_section_installs_this_package_with_all_extras_and_nothing_else():
     (section,) = [line["pip"] for line in CONDA if isinstance(line, dict)]
-    assert section == ["-e .[test]"]
+    assert section == ["-e .[all]"]
 
 
 def test_lock_pins_one_version_everywhere_and_names_no_host():
@@ -63,7 +69,7 @@ def test_lock_satisfies_pyproject_on_every_python(python):
             assert name not in pins, f"{name} is pinned twice for Python {python}"
             pins[name] = str(requirement.specifier).removeprefix("==")
     pins["opencv-python"] = pins["opencv-python-headless"]  # the same cv2; pyproject.toml says why
-    for requirement in DECLARED + TEST:
+    for requirement in DECLARED + OPTIONAL:
         if requirement.marker is None or requirement.marker.evaluate(machine):
             name = canonicalize_name(requirement.name)
             assert name in pins, f"{name} is missing for Python {python}: run `make lock`"
@@ -73,7 +79,7 @@ def test_lock_satisfies_pyproject_on_every_python(python):
 
 
 def test_every_package_that_is_imported_is_declared():
-    declared = {canonicalize_name(requirement.name) for requirement in DECLARED}
+    declared = {canonicalize_name(requirement.name) for requirement in DECLARED + OPTIONAL}
     declared |= {"opencv-python-headless"}
     provided = packages_distributions()
     for file in sorted((ROOT / "mmvs").rglob("*.py")):
@@ -87,3 +93,56 @@ def test_every_package_that_is_imported_is_declared():
             for name in {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"mmvs"}:
                 owners = {canonicalize_name(owner) for owner in provided.get(name, [])}
                 assert owners & declared, f"{file.name} imports {name}: name its package in pyproject.toml"
+
+
+def test_all_is_every_extra():
+    (everything,) = EXTRAS["all"]
+    assert everything.name == "mmvs" and everything.extras == EXTRAS.keys() - {"all"}
+
+
+WITHOUT_EXTRAS = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1:]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+import mmvs.segmenter, mmvs.segmenter.folder, mmvs.verify.tree, mmvs.data.catalogue, mmvs.__main__
+"""
+HEAVY = (
+    "IPython jupyterlab papermill nbconvert nbformat snakemake lightning tensorboard ptlflow seaborn matplotlib"
+    " pandas pytest"
+)
+
+
+def test_the_core_is_enough_to_segment_a_video_and_to_read_data():
+    """As where no extra is installed."""
+    declared = {name for requirement in OPTIONAL for name in [requirement.name.lower()]}
+    assert {name.lower() for name in HEAVY.split()} <= declared
+    command = [sys.executable, "-c", WITHOUT_EXTRAS, *HEAVY.split()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_wheel_works_outside_the_repository(tmp_path):
+    """Relative paths hang from the working directory there, not from where the package is installed."""
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    built = subprocess.run(build, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(tmp_path / "installed")
+    assert (tmp_path / "installed" / "mmvs" / "py.typed").is_file()
+    (tmp_path / "elsewhere").mkdir()
+    code = (
+        "from mmvs import config, __version__; print(config.resolve('reports'), __version__, config.__file__)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path / "elsewhere",
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+    )
+    where, version, file = ran.stdout.split()
+    assert where == str(tmp_path / "elsewhere" / "reports") and version == PROJECT["version"]
+    assert file.startswith(str(tmp_path / "installed"))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T")
 
 HARMLESS = ("ok", "explained", "extra")  # verdicts; all others need something done
+COLUMNS = ["what", "expected", "found", "verdict", "what to do"]
 SHOWN = 3  # names of a finding that are printed
 FAST = 40  # videos that the fast mode opens
 
@@ -55,16 +58,19 @@ class Verification:
 
     def table(self) -> pd.DataFrame:
         """A row a finding, what needs doing first."""
-        rows = sorted(self.findings, key=lambda finding: finding.verdict in HARMLESS)
-        table = pd.DataFrame(rows, columns=["what", "expected", "found", "verdict", "what to do"])
-        return table.set_index("what")
+        import pandas as pd
+
+        return pd.DataFrame(self._rows(), columns=COLUMNS).set_index("what")
 
     def text(self) -> str:
         """The table in plain text, its columns aligned."""
-        table = self.table().reset_index()
-        widths = {column: max(len(column), *(len(text) for text in table[column])) for column in table}
-        rows = [dict(zip(table, table, strict=True)), *table.to_dict("records")]
-        return "\n".join("  ".join(row[c].ljust(widths[c]) for c in table).rstrip() for row in rows)
+        rows = [tuple(COLUMNS), *self._rows()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        pairs = (zip(row, widths, strict=True) for row in rows)
+        return "\n".join("  ".join(cell.ljust(width) for cell, width in row).rstrip() for row in pairs)
+
+    def _rows(self) -> list[Finding]:
+        return sorted(self.findings, key=lambda finding: finding.verdict in HARMLESS)
 
 
 def counted(what: str, expected: int | None, found: int, why: str = "") -> Finding:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from mmvs.data.csv_files import DataError
 from mmvs.verify import a2d, jhmdb
 from mmvs.verify.findings import Look, Verification
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MARKS = {  # one of these below the root tells the layout
     "A2D-Sentences": ("Release", "text_annotations"),
@@ -37,6 +39,8 @@ def verify(root: str | Path, fast: bool = False, progress: bool = True) -> Verif
 
 def overview(roots: Mapping[str, Path], fast: bool = True, progress: bool = True) -> pd.DataFrame:
     """The findings about several data sets by name, one table."""
+    import pandas as pd
+
     tables = {name: verify(root, fast, progress).table() for name, root in roots.items()}
     return pd.concat(tables, names=["data set"])
 
