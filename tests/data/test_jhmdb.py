@@ -288,7 +288,7 @@ def test_missing_files_are_named(one, tmp_path):
     with pytest.raises(DataError, match="no.csv: no such file"):
         JHMDBSentences(one.root, one.root / "no.csv")
     with pytest.raises(
-        DataError, match=r"Rename_Images: no folder for 1 of 2 videos \('gone'\).*mmvs.verify.tree"
+        DataError, match=r"Rename_Images: no folder for 1 of 2 videos \('gone'\).*python -m mmvs verify"
     ):
         JHMDBSentences(one.root, one.listed("vid,walk,1,7,x", "gone,walk,1,7,x"))
     with pytest.raises(DataError, match="no folder for video 'gone'"):
