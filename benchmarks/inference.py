@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig
 
 from benchmarks.published_plain import Whole
-from mmvs.config import Experiment, Model
+from mmvs.config import Experiment, Multimodal
 from mmvs.data.geometry import valid_area
 from mmvs.model.inference import ready_for_inference
 from mmvs.model.network import Network
@@ -51,7 +51,7 @@ def full_size() -> tuple[nn.Module, Plain]:
         BertConfig().save_pretrained(folder)
         random = {"weights": None}
         language = {"name": str(Path(folder) / "config.json")}
-        model = Model(appearance_backbone=random, motion_backbone=random, language=language)
+        model = Multimodal(appearance_backbone=random, motion_backbone=random, language=language)
         network = Network(model, BertConfig().vocab_size).eval().to(DEVICE)
     return network, lambda batch: network(batch).probability()
 

@@ -26,6 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from benchmarks.published_plain import Whole
+from mmvs.config import PublishedLoss
+from mmvs.model.inference import fit_to_cpu
 from mmvs.published.network import PublishedNetwork
 from mmvs.published.objective import PublishedObjective
 from mmvs.schema import Batch, Sentences
@@ -46,7 +48,7 @@ def inputs(size: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
 
 def network(variant: str) -> nn.Module:
     torch.manual_seed(0)
-    return Whole() if variant == "plain" else PublishedNetwork()
+    return Whole() if variant == "plain" else fit_to_cpu(PublishedNetwork())
 
 
 def clocked(action: Callable) -> dict[str, float]:
@@ -85,9 +87,9 @@ def loss(net: nn.Module, variant: str, given: tuple[Tensor, ...]) -> Tensor:
     frames, flow, tokens, attention, mask = given
     if variant == "plain":
         return sum(net.losses(net(frames, flow, tokens, attention), mask).values())
-    prediction = net.predict(frames, flow, tokens, attention)
+    prediction = net.decide(*net.as_observed(frames, flow, tokens, attention))
     judged = Batch(frames, flow, mask, None, tokens, attention, None, 2, [], [])
-    return PublishedObjective(alignment=True)(prediction, judged)["loss"]
+    return PublishedObjective(PublishedLoss(limit=1), alignment=True)(prediction, judged)["loss"]
 
 
 def training(variant: str, size: int) -> dict[str, float]:

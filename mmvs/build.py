@@ -1,30 +1,50 @@
-"""The network that a Model names."""
+"""One table of networks: a name → the network, and the objective that trains it.
+
+The defaults of each are its class in mmvs/config.py. Nothing else knows which networks there are.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from torch import nn
 
-from mmvs.config import Experiment, Model
-from mmvs.losses import Objective
-from mmvs.model.network import Network
-from mmvs.published.network import RELEASED, PublishedNetwork
-from mmvs.published.objective import PublishedObjective
+from mmvs.config import ConfigError, Experiment, Model
+
+# Imported when they are asked for: a network whose folder was deleted is missed by nobody else.
+NETWORKS = {
+    "multimodal": ("mmvs.model.network:Network", "mmvs.losses:Objective"),
+    "published": ("mmvs.published.network:PublishedNetwork", "mmvs.published.objective:PublishedObjective"),
+}
 
 
-def build_network(model: Model, vocabulary: int) -> nn.Module:
-    """A network with fresh weights: a Batch in, a Prediction out, in the steps observe, read and decide.
+@dataclass
+class Built:
+    """What an experiment trains."""
+
+    network: nn.Module  # Batch → Prediction, in the steps observe, read and decide
+    objective: nn.Module  # (Prediction, Batch) → scalars: `loss`, and its terms by name
+
+
+def build(experiment: Experiment, vocabulary: int) -> Built:
+    """A network with fresh weights (pretrained ones where the experiment says so), and its objective.
 
     vocabulary  number of word pieces of the run's tokenizer
+
+    Raises ConfigError on a network that is not in the table; ValueError or FileNotFoundError, naming them, on
+    backbones or weights that there are not.
     """
-    kind = {"multimodal": Network, "published": PublishedNetwork}[model.name]
-    return kind(model, vocabulary)
+    network, objective = _classes(experiment.model.name)
+    return Built(
+        network(experiment.model, vocabulary), objective(experiment.loss, experiment.model.alignment)
+    )
 
 
 def build_empty(model: Model, vocabulary: int, language: Path) -> nn.Module:
-    """`build_network` for weights that are about to be loaded: no pretrained ones are fetched.
+    """A network for weights that are about to be loaded: no pretrained ones are fetched.
 
     language  the folder with BERT's config.json that was kept with the weights; `small` needs none
     """
@@ -35,19 +55,21 @@ def build_empty(model: Model, vocabulary: int, language: Path) -> nn.Module:
     architecture = language / "config.json"
     if model.language.name != "small" and architecture.is_file():
         parts["language"] = model.language.model_copy(update={"name": str(architecture.resolve())})
-    return build_network(model.model_copy(update=parts), vocabulary)
-
-
-def build_objective(experiment: Experiment) -> Objective | PublishedObjective:
-    """The training loss that belongs to the experiment's network; called with a Prediction and its Batch."""
-    if experiment.model.name == "published":
-        return PublishedObjective(experiment.model.alignment, experiment.loss.limit)
-    return Objective(experiment.loss, experiment.model.alignment)
+    network, _ = _classes(model.name)
+    return network(model.model_copy(update=parts), vocabulary)
 
 
 def build_released(file: str | Path) -> tuple[Model, nn.Module]:
-    """The authors' network with the weights of their checkpoint, and the configuration that it has.
+    """The authors' network with the weights of their checkpoint, and the parameters that it has.
 
     FileNotFoundError, or ValueError naming the file and the keys that do not fit.
     """
-    return RELEASED, PublishedNetwork.from_released(file)
+    network, _ = _classes("published")
+    return network.released, network.from_released(file)
+
+
+def _classes(name: str) -> tuple[type[nn.Module], type[nn.Module]]:
+    if name not in NETWORKS:
+        raise ConfigError(f"model.name: no network '{name}', there are: {', '.join(NETWORKS)}")
+    network, objective = (resolve_name(place) for place in NETWORKS[name])
+    return network, objective

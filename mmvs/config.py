@@ -27,13 +27,13 @@ def _root() -> Path:
 
 ROOT = _root()  # relative paths hang from here, wherever a notebook's kernel runs
 
-# The paper's ablation (Table 3): baseline, + motion, + transformer, + language-guided fusion, + alignment.
+# The paper's ablation (Table 3): a baseline, and what each letter adds to it, one after the other.
+SWITCHES = {"M": "motion", "T": "transformer", "L": "language_guided", "A": "alignment"}
 LADDER: dict[str, dict[str, bool]] = {
-    "B": {"motion": False, "transformer": False, "language_guided": False, "alignment": False},
-    "B+M": {"motion": True, "transformer": False, "language_guided": False, "alignment": False},
-    "B+M+T": {"motion": True, "transformer": True, "language_guided": False, "alignment": False},
-    "B+M+T+L": {"motion": True, "transformer": True, "language_guided": True, "alignment": False},
-    "B+M+T+L+A": {"motion": True, "transformer": True, "language_guided": True, "alignment": True},
+    "+".join(["B", *list(SWITCHES)[:count]]): {
+        switch: position < count for position, switch in enumerate(SWITCHES.values())
+    }
+    for count in range(len(SWITCHES) + 1)
 }
 
 
@@ -146,15 +146,36 @@ class Quirks(Part):
     border: bool = False  # the wheel's picture is padded with black, not with the white of no motion
 
 
-class Model(Part):
-    """The network; the four switches are the paper's ablation.
+class Loss(Part):
+    """Weights of the terms (mmvs/losses.py); 0 switches a term off."""
 
-    `published` is the network of the authors' public code: it has none of the switches but `alignment`, and
-    one width at all levels; `level_widths` and `mask_scale` are not read. Defaults of its own: PUBLISHED.
-    """
+    coarse: float = Field(0.5, ge=0)
+    decoder: float = Field(0.5, ge=0)
+    cross_modal: float = Field(0.1, ge=0)
+    temporal: float = Field(0.1, ge=0)
+    form: Literal["cosine", "contrastive"] = "contrastive"  # of the cross-modal term
+    temperature: float = Field(0.1, gt=0)  # of the contrastive form
 
-    name: Literal["multimodal", "published"] = "multimodal"
-    quirks: Quirks = Quirks()  # of `published`
+    def decisive(self) -> dict[str, Any]:
+        """What of it decides trained weights, as fingerprints have it."""
+        return self.model_dump(mode="json")
+
+
+class PublishedLoss(Part):
+    """The authors' loss: its terms have equal weights (mmvs/published/objective.py)."""
+
+    limit: float = Field(0.95, gt=0, le=1)  # cosines are cut there: tan(x pi/2) has no bound
+
+    def decisive(self) -> dict[str, Any]:
+        """What of it decides trained weights, as fingerprints have it: once it had all weights of `Loss`."""
+        changed = {} if self == PublishedLoss() else {"limit": self.limit}
+        return Loss().decisive() | changed
+
+
+class Multimodal(Part):
+    """The method's network; the four switches are the paper's ablation."""
+
+    name: Literal["multimodal"] = "multimodal"
     motion: bool = True
     transformer: bool = True
     language_guided: bool = True
@@ -169,36 +190,51 @@ class Model(Part):
     motion_backbone: Backbone = Backbone()
     language: Language = Language()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _published_defaults(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or values.get("name") != "published":
-            return values
-        parts = {key: values.get(key, default) for key, default in PUBLISHED.items()}
-        both = {key: PUBLISHED[key] | part for key, part in parts.items() if isinstance(part, dict)}
-        return parts | values | both
+    def decisive(self) -> dict[str, Any]:
+        """What of it decides trained weights, as fingerprints have it: they are older than `name`."""
+        return self.model_dump(mode="json", exclude={"name"})
 
 
-PUBLISHED: dict[str, Any] = {  # where the network of the authors' code is of another size than ours
-    "heads": 4,
-    "appearance_backbone": {"name": "resnet101"},
-    "motion_backbone": {"name": "resnet34"},
-    "language": {"max_words": 20},
-}
+class AppearanceBackbone(Backbone):
+    """As the authors' code has it."""
+
+    name: str = "resnet101"
 
 
-class Loss(Part):
-    """Weights of the terms; 0 switches a term off."""
+class MotionBackbone(Backbone):
+    """As the authors' code has it."""
 
-    coarse: float = Field(0.5, ge=0)
-    decoder: float = Field(0.5, ge=0)
-    cross_modal: float = Field(0.1, ge=0)
-    temporal: float = Field(0.1, ge=0)
-    form: Literal["cosine", "contrastive"] = "contrastive"  # of the cross-modal term
-    temperature: float = Field(0.1, gt=0)  # of the contrastive form
-    limit: float = Field(
-        0.95, gt=0, le=1
-    )  # `published` only: cosines are cut there, tan(x pi/2) has no bound
+    name: str = "resnet34"
+
+
+class ShortLanguage(Language):
+    """As the authors' code has it: sentences are cut early."""
+
+    max_words: int = Field(20, ge=4)
+
+
+class Published(Part):
+    """The network of the authors' public code (mmvs/published); of the four switches it has `alignment`."""
+
+    name: Literal["published"] = "published"
+    quirks: Quirks = Quirks()
+    alignment: bool = True  # a switch of the loss
+    width: int = Field(256, ge=8)  # D, at all levels
+    heads: int = Field(4, ge=1)
+    layers: int = Field(4, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    appearance_backbone: AppearanceBackbone = AppearanceBackbone()
+    motion_backbone: MotionBackbone = MotionBackbone()
+    language: ShortLanguage = ShortLanguage()
+
+    def decisive(self) -> dict[str, Any]:
+        """What of it decides trained weights, as fingerprints have it: once it had all switches, all on."""
+        unchanged = {"quirks"} if self.quirks == Quirks() else set()
+        switches = {"motion": True, "transformer": True, "language_guided": True}
+        return switches | self.model_dump(mode="json", exclude=unchanged)
+
+
+Model = Multimodal | Published
 
 
 class Training(Part):
@@ -234,7 +270,7 @@ class Experiment(Part):
     reports: str = "reports"
     data: Data = Data()
     flow: Flow = Flow()
-    model: Model = Model()
+    model: Multimodal = Multimodal()
     loss: Loss = Loss()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
@@ -248,6 +284,10 @@ class Experiment(Part):
         """The same experiment on one rung of the ladder; itself when it already is that rung and seed."""
         if rung not in LADDER:
             raise ConfigError(f"unknown rung '{rung}': the ladder is {', '.join(LADDER)}")
+        if not isinstance(self.model, Multimodal):
+            raise ConfigError(
+                f"rung '{rung}': the ladder is of the multimodal network, not of '{self.model.name}'"
+            )
         switches = LADDER[rung]
         if seed == self.seed and all(getattr(self.model, name) == value for name, value in switches.items()):
             return self
@@ -259,23 +299,28 @@ class Experiment(Part):
     def fingerprint(self) -> str:
         """12 hex digits of everything that decides the trained weights; a changed digit means: train anew."""
         decisive = self.model_dump(mode="json", exclude={"run", "reports", "evaluation"})
+        decisive["model"], decisive["loss"] = self.model.decisive(), self.loss.decisive()
         for free in ("roots", "evaluate_on", "jhmdb_samples", "pictures", "workers", "cache"):
             decisive["data"].pop(free)
         for free in ("root", "workers"):
             decisive["flow"].pop(free)
         decisive["training"].pop("threads")
-        # Added after runs were made: at its default, such a parameter changes no fingerprint of theirs.
-        for part, name in (("model", "name"), ("model", "quirks"), ("loss", "limit"), ("data", "gap")):
-            parameters = getattr(self, part)
-            if getattr(parameters, name) == type(parameters).model_fields[name].default:
-                decisive[part].pop(name)
-        if self.model.name == "published":
-            for unread in ("level_widths", "mask_scale"):
-                decisive["model"].pop(unread)
+        if self.data.gap == 0:  # came after the first fingerprints: its default must not change them
+            decisive["data"].pop("gap")
         if not self.model.alignment:
             for unused in ("cross_modal", "temporal", "form", "temperature"):
-                decisive["loss"].pop(unused)
+                decisive["loss"].pop(unused, None)
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class PublishedExperiment(Experiment):
+    """An Experiment with the network and the loss of the authors' code."""
+
+    model: Published = Published()
+    loss: PublishedLoss = PublishedLoss()
+
+
+EXPERIMENTS: dict[str, type[Experiment]] = {"multimodal": Experiment, "published": PublishedExperiment}
 
 
 def resolve(path: str | Path) -> Path:
@@ -285,14 +330,46 @@ def resolve(path: str | Path) -> Path:
 
 
 def experiment(**parts: Any) -> Experiment:
-    """Check parameters given as keywords, as the notebooks do; ConfigError names the one at fault."""
+    """Check parameters given as keywords, as the notebooks do; ConfigError names the one at fault.
+
+    `model.name` says whose parameters `model` and `loss` are: of the multimodal network, or of the published.
+    """
+    model = parts.get("model")
+    name = (
+        model.get("name", "multimodal") if isinstance(model, dict) else getattr(model, "name", "multimodal")
+    )
+    if name not in EXPERIMENTS:
+        raise ConfigError(f"model.name: no network '{name}', there are: {', '.join(EXPERIMENTS)}")
     try:
-        return Experiment(**parts)
+        return EXPERIMENTS[name](**parts)
     except ValidationError as error:
         lines = [
             f"  {'.'.join(str(p) for p in e['loc']) or 'experiment'}: {e['msg']}" for e in error.errors()
         ]
         raise ConfigError("parameters that cannot be used:\n" + "\n".join(lines)) from None
+
+
+# Parameters that experiments were once kept with, though their network never read them.
+UNREAD = {
+    "multimodal": {"model": ["quirks"], "loss": ["limit"]},
+    "published": {
+        "model": ["motion", "transformer", "language_guided", "level_widths", "mask_scale"],
+        "loss": ["coarse", "decoder", "cross_modal", "temporal", "form", "temperature"],
+    },
+}
+
+
+def kept(text: str) -> Experiment:
+    """The experiment that a checkpoint or a saved model keeps as JSON, of any age; raises as `experiment`."""
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ConfigError(f"expected the parameters of an experiment, found {type(values).__name__}")
+    model = values.get("model")
+    name = model.get("name", "multimodal") if isinstance(model, dict) else ""
+    for part, unread in UNREAD.get(name, {}).items():
+        if isinstance(values.get(part), dict):
+            values[part] = {key: value for key, value in values[part].items() if key not in unread}
+    return experiment(**values)
 
 
 def load(path: str | Path) -> Experiment:

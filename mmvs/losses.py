@@ -5,6 +5,10 @@ The terms of the authors' code are in `mmvs.published.objective`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,49 +35,104 @@ def segmentation_loss(logits: Tensor, masks: Tensor, valid: Tensor) -> Tensor:
     return (entropy + dice).mean()
 
 
-def alignment_loss(
-    prediction: Prediction, batch: Batch, form: str, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """Cross-modal and temporal term of the multi-modal alignment loss.
-
-    `cosine`, the paper's: 1 - cos(appearance inside the object, sentence), and the symmetric KL between
-    the channel distributions of Ta and Tm. Both are zero for constant features: nothing stops a collapse.
-    `contrastive`: the sentence must be closer to cells of the object than to cells of the background and
-    closer to its own object than to other sentences' objects (InfoNCE, van den Oord et al. 2018); and
-    the two streams must look for the sentence in the same cells (symmetric KL over cells).
-
-    Returns (cross-modal, temporal), scalars.
-    """
-    h, w = prediction.appearance.shape[-2:]
-    inside = F.adaptive_avg_pool2d(batch.masks[:, None], (h, w)).flatten(1)  # (N, hw) share of each cell
-    sentence = F.normalize(prediction.sentence.float(), dim=1)
-    appearance = prediction.appearance.float().flatten(2)  # (N, D, hw)
-    motion = prediction.motion.float().flatten(2)
-    looks = torch.einsum("ndc,nd->nc", F.normalize(appearance, dim=1), sentence)
-
-    if form == "cosine":
-        weight = inside / inside.sum(1, keepdim=True).clamp(min=1e-6)
-        cross_modal = 1 - (looks * weight).sum(1).mean()
-        return cross_modal, symmetric_kl(appearance.transpose(1, 2), motion.transpose(1, 2))
-
-    moves = torch.einsum("ndc,nd->nc", F.normalize(motion, dim=1), sentence)
-    share = (looks / temperature).log_softmax(1)
-    cells = -torch.logsumexp(share + inside.clamp(min=1e-6).log(), dim=1).mean()
-    objects = F.normalize(torch.einsum("ndc,nc->nd", appearance, inside), dim=1)
-    scores = objects @ sentence.T / temperature  # (N objects, N sentences)
-    same = (batch.words[:, None] == batch.words[None]).all(2) & ~torch.eye(
-        len(scores), dtype=bool, device=scores.device
-    )
-    scores = scores.masked_fill(same, -torch.inf)  # the same words said elsewhere are no counter-example
-    own = torch.arange(len(scores), device=scores.device)
-    sentences = (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
-    return (cells + sentences) / 2, symmetric_kl(looks / temperature, moves / temperature)
-
-
 def symmetric_kl(one: Tensor, other: Tensor) -> Tensor:
     """KL(p || q) + KL(q || p) of the softmax over the last axis, halved, mean over the rest."""
     p, q = one.log_softmax(-1), other.log_softmax(-1)
     return ((p.exp() - q.exp()) * (p - q)).sum(-1).mean() / 2
+
+
+@dataclass
+class Judgement:
+    """A prediction beside its ground truth, with what more than one term compares."""
+
+    prediction: Prediction
+    batch: Batch
+    loss: Loss
+
+    @cached_property
+    def valid(self) -> Tensor:
+        """(N, H, W) in {0, 1}, 0 on padding."""
+        return self.batch.valid[self.batch.clip_of_sentence].float()
+
+    @cached_property
+    def streams(self) -> tuple[Tensor, Tensor]:
+        """Appearance and motion, each (N, D, hw)."""
+        return self.prediction.appearance.float().flatten(2), self.prediction.motion.float().flatten(2)
+
+    @cached_property
+    def sentence(self) -> Tensor:
+        """(N, D), of length 1."""
+        return F.normalize(self.prediction.sentence.float(), dim=1)
+
+    @cached_property
+    def cosines(self) -> tuple[Tensor, Tensor]:
+        """Of every cell of appearance and of motion with the sentence, each (N, hw)."""
+        appearance, motion = (
+            torch.einsum("ndc,nd->nc", F.normalize(stream, dim=1), self.sentence) for stream in self.streams
+        )
+        return appearance, motion
+
+    @cached_property
+    def inside(self) -> Tensor:
+        """(N, hw) the object's share of each cell."""
+        h, w = self.prediction.appearance.shape[-2:]
+        return F.adaptive_avg_pool2d(self.batch.masks[:, None], (h, w)).flatten(1)
+
+
+def cross_modal_loss(judgement: Judgement) -> Tensor:
+    """The cross-modal term of the alignment loss, a scalar.
+
+    `cosine`, the paper's: 1 - cos(appearance inside the object, sentence).
+    `contrastive`: the sentence must be closer to cells of the object than to cells of the background and
+    closer to its own object than to other sentences' objects (InfoNCE, van den Oord et al. 2018).
+    """
+    (cosine, _), inside = judgement.cosines, judgement.inside
+    if judgement.loss.form == "cosine":
+        weight = inside / inside.sum(1, keepdim=True).clamp(min=1e-6)
+        return 1 - (cosine * weight).sum(1).mean()
+
+    temperature, words = judgement.loss.temperature, judgement.batch.words
+    share = (cosine / temperature).log_softmax(1)
+    cells = -torch.logsumexp(share + inside.clamp(min=1e-6).log(), dim=1).mean()
+    objects = F.normalize(torch.einsum("ndc,nc->nd", judgement.streams[0], inside), dim=1)
+    scores = objects @ judgement.sentence.T / temperature  # (N objects, N sentences)
+    own = torch.arange(len(scores), device=scores.device)
+    others = ~torch.eye(len(scores), dtype=bool, device=scores.device)
+    same = (words[:, None] == words[None]).all(2) & others
+    scores = scores.masked_fill(same, -torch.inf)  # a sentence of the same words is no counter-example
+    sentences = (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
+    return (cells + sentences) / 2
+
+
+def temporal_loss(judgement: Judgement) -> Tensor:
+    """The temporal term of the alignment loss, a scalar: the symmetric KL of Ta and Tm.
+
+    `cosine`, the paper's: of their channel distributions in every cell; zero for constant features, so that
+    nothing stops a collapse. `contrastive`: both streams must look for the sentence in the same cells.
+    """
+    if judgement.loss.form == "cosine":
+        appearance, motion = (stream.transpose(1, 2) for stream in judgement.streams)
+    else:
+        appearance, motion = (cosine / judgement.loss.temperature for cosine in judgement.cosines)
+    return symmetric_kl(appearance, motion)
+
+
+def _of_mask(name: str) -> Callable[[Judgement], Tensor]:
+    """The segmentation loss of one of a prediction's maps of logits."""
+    return lambda judgement: segmentation_loss(
+        getattr(judgement.prediction, name), judgement.batch.masks, judgement.valid
+    )
+
+
+# Every term by its name in the logs. A new one is a line here and a weight of the same name in config.Loss.
+TERMS: dict[str, Callable[[Judgement], Tensor]] = {
+    "final": _of_mask("logits"),  # of weight 1
+    "coarse": _of_mask("coarse"),
+    "decoder": _of_mask("decoder"),
+    "cross_modal": cross_modal_loss,
+    "temporal": temporal_loss,
+}
+ALIGNMENT = ("cross_modal", "temporal")  # the terms of the switch `alignment`
 
 
 class Objective(nn.Module):
@@ -81,25 +140,15 @@ class Objective(nn.Module):
 
     def __init__(self, loss: Loss, alignment: bool):
         super().__init__()
-        self.loss, self.alignment = loss, alignment
+        self.loss = loss
+        self.terms = {name: term for name, term in TERMS.items() if alignment or name not in ALIGNMENT}
 
     def forward(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
         """Judge a prediction against the ground truth of its batch.
 
-        Returns scalars: `loss` and its unweighted terms `final`, `coarse`, `decoder`
-        and, with the switch `alignment`, `cross_modal`, `temporal`.
+        Returns scalars: `loss`, and its unweighted terms by their names in TERMS.
         """
-        valid = batch.valid[batch.clip_of_sentence].float()
-        terms = {
-            "final": segmentation_loss(prediction.logits, batch.masks, valid),
-            "coarse": segmentation_loss(prediction.coarse, batch.masks, valid),
-            "decoder": segmentation_loss(prediction.decoder, batch.masks, valid),
-        }
-        if self.alignment:
-            terms["cross_modal"], terms["temporal"] = alignment_loss(
-                prediction, batch, self.loss.form, self.loss.temperature
-            )
-        weights = {"final": 1.0} | self.loss.model_dump(
-            include={"coarse", "decoder", "cross_modal", "temporal"}
-        )
+        judgement = Judgement(prediction, batch, self.loss)
+        terms = {name: term(judgement) for name, term in self.terms.items()}
+        weights = {name: getattr(self.loss, name, 1.0) for name in terms}
         return {"loss": sum(weights[name] * term for name, term in terms.items())} | terms

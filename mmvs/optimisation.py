@@ -10,9 +10,10 @@ import lightning
 import torch
 from torch import Tensor
 
-from mmvs.build import build_network, build_objective
+from mmvs.build import build
 from mmvs.config import Experiment
 from mmvs.metrics import SegmentationMetrics, binarised
+from mmvs.model.inference import as_scored
 from mmvs.schema import Batch
 
 
@@ -22,11 +23,15 @@ class NetworkTraining(lightning.LightningModule):
     def __init__(self, experiment: Experiment, vocabulary: int):
         super().__init__()
         self.experiment = experiment
-        self.network = build_network(experiment.model, vocabulary)
-        self.objective = build_objective(experiment)
+        built = build(experiment, vocabulary)
+        self.network, self.objective = built.network, built.objective
         self.validation = SegmentationMetrics()
         self.seconds = 0.0  # of training, over all resumed parts
         self._since = time.monotonic()
+
+    def on_fit_start(self) -> None:
+        """The device is known now: let the network fit it."""
+        as_scored(self.network)
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
         """Loss of one batch; every term is logged under its name."""
@@ -40,12 +45,9 @@ class NetworkTraining(lightning.LightningModule):
         self.log(
             "val/loss", self.objective(prediction, batch)["loss"], batch_size=len(batch.masks), sync_dist=True
         )
-        every = zip(prediction.probability(), batch.masks.bool(), batch.samples, strict=True)
-        for (
-            probability,
-            truth,
-            position,
-        ) in every:  # known by position: distributed samplers repeat some clips
+        # A distributed sampler repeats some clips: `position` lets the scores count each sample once.
+        probabilities, truths = prediction.probability(), batch.masks.bool()
+        for probability, truth, position in zip(probabilities, truths, batch.samples, strict=True):
             mask = binarised(probability, self.experiment.evaluation)
             self.validation.update(mask, truth, position=position)
 
@@ -57,18 +59,25 @@ class NetworkTraining(lightning.LightningModule):
         self.log("val/overall_iou", scores["overall_iou"], sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW over backbones, language and the rest, each with its own rate; warm-up, then cosine decay."""
+        """AdamW over the network's groups of parameters, each with its rate; warm-up, then cosine decay.
+
+        Matrices and kernels decay; biases and normalisations do not.
+        """
         t = self.experiment.training
         rates = {"backbones": t.backbone_rate, "language": t.language_rate, "rest": t.rate}
+        group_of = {p: name for name, group in self.network.parameter_groups().items() for p in group}
         groups: dict[tuple[str, bool], list[Tensor]] = {}
-        for name, parameter in self.network.named_parameters():
-            part = "language" if ".bert." in name else "backbones" if ".body." in name else "rest"
-            groups.setdefault((part, parameter.ndim > 1), []).append(parameter)
+        for parameter in self.network.parameters():
+            groups.setdefault((group_of.get(parameter, "rest"), parameter.ndim > 1), []).append(parameter)
         optimizer = torch.optim.AdamW(
-            {"params": params, "name": f"{part}{'' if decays else ' (no decay)'}", "lr": rates[part],
-             "weight_decay": t.weight_decay if decays else 0.0}
-            for (part, decays), params in groups.items()
-        )  # fmt: skip
+            {
+                "params": parameters,
+                "name": group if decays else f"{group} (no decay)",
+                "lr": rates[group],
+                "weight_decay": t.weight_decay if decays else 0.0,
+            }
+            for (group, decays), parameters in groups.items()
+        )
 
         def share_of_rate(step: int) -> float:
             if step < t.warmup:

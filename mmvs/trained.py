@@ -22,6 +22,7 @@ from mmvs.build import build_empty, build_released
 from mmvs.config import ConfigError, Experiment, resolve
 from mmvs.data.words import tokenizer
 from mmvs.files import write_json
+from mmvs.model.inference import as_scored
 from mmvs.processes import device
 
 HUB = ("revision", "cache_dir", "force_download", "local_files_only", "token")  # options of a download
@@ -75,7 +76,8 @@ class TrainedNetwork(
     ):
         """steps, seconds: of the training behind it; 0 where it is unknown."""
         super().__init__()
-        self.experiment, self.network, self.tokenizer = experiment, network.eval(), tokenizer
+        self.experiment, self.tokenizer = experiment, tokenizer
+        self.network = as_scored(network).eval()
         self.steps, self.seconds = steps, seconds
 
     @property
@@ -214,7 +216,7 @@ class TrainedNetwork(
         if not folder.is_dir():
             folder = Path(snapshot_download(model_id, **{k: v for k, v in options.items() if k in HUB}))
         try:
-            experiment = config.experiment(**json.loads((folder / "config.json").read_text()))
+            experiment = config.kept((folder / "config.json").read_text())
             words = AutoTokenizer.from_pretrained(folder / "language")
             network = build_empty(experiment.model, len(words), folder / "language")
             model = cls(experiment, network, words)
@@ -248,7 +250,7 @@ def _content(checkpoint: Path) -> dict[str, Any]:
 
 def _experiment(checkpoint: Path, content: dict[str, Any]) -> Experiment:
     try:
-        return config.experiment(**json.loads(content["mmvs"]["experiment"]))
+        return config.kept(content["mmvs"]["experiment"])
     except (ConfigError, TypeError) as error:
         raise CheckpointError(f"{checkpoint} is of another version of mmvs: {error}") from None
 

@@ -1,5 +1,7 @@
 """Parameters: what is wrong is named, and what decides a result decides the fingerprint."""
 
+import json
+
 import pytest
 
 from mmvs import config
@@ -84,11 +86,41 @@ def test_a_parameter_that_was_added_later_changes_no_older_fingerprint():
     assert config.experiment().fingerprint() == "83f3e986e3bc"
     for parts in (
         {"model": {"name": "published"}},
-        {"model": {"quirks": {"gate": True}}},
-        {"loss": {"limit": 0.9}},
         {"data": {"gap": 5}},
     ):
         assert config.experiment(**parts).fingerprint() != "83f3e986e3bc"
+    published = {"name": "published"}
+    assert config.experiment(model=published).fingerprint() == "afeebcd94318"
+    assert config.experiment(model=published, loss={"limit": 0.9}).fingerprint() == "828848d2fa05"
+    gate = published | {"quirks": {"gate": True}}
+    assert config.experiment(model=gate).fingerprint() == "775594de5e96"
+
+
+def test_a_network_refuses_what_only_the_other_reads():
+    for parts, named in (
+        ({"model": {"quirks": {"gate": True}}}, "unknown parameter 'quirks' of Multimodal"),
+        ({"loss": {"limit": 0.9}}, "unknown parameter 'limit' of Loss"),
+        (
+            {"model": {"name": "published"}, "loss": {"coarse": 1}},
+            "unknown parameter 'coarse' of PublishedLoss",
+        ),
+        ({"model": {"name": "publishd"}}, "no network 'publishd', there are: multimodal, published"),
+    ):
+        with pytest.raises(config.ConfigError, match=named):
+            config.experiment(**parts)
+
+
+def test_an_experiment_that_was_kept_with_parameters_nobody_read_still_opens():
+    loss = {"coarse": 0.5, "decoder": 0.5, "cross_modal": 0.1, "temporal": 0.1, "limit": 0.9}
+    model = {"name": "published", "motion": True, "level_widths": [1, 2, 3], "mask_scale": 4, "heads": 2}
+    kept = config.kept(json.dumps({"run": "x", "model": model, "loss": loss}))
+    assert kept == config.experiment(run="x", model={"name": "published", "heads": 2}, loss={"limit": 0.9})
+    old = {"model": {"quirks": {"gate": False}, "heads": 4}, "loss": {"limit": 0.95, "coarse": 0.3}}
+    assert config.kept(json.dumps(old)) == config.experiment(model={"heads": 4}, loss={"coarse": 0.3})
+    with pytest.raises(config.ConfigError, match="unknown parameter 'headz'"):
+        config.kept(json.dumps({"model": {"headz": 4}}))
+    with pytest.raises(config.ConfigError, match="found list"):
+        config.kept("[]")
 
 
 def test_the_published_network_has_its_own_sizes_unless_told_otherwise():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +17,8 @@ FOLDERS = ("mmvs", "tests", "benchmarks")
 FILES = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
 
 
-def python(code: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+def python(code: str, folder: Path = ROOT) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
 
 
 def test_arrows_point_down():
@@ -38,3 +41,31 @@ def test_importing_the_package_loads_nothing_heavy():
 def test_what_worker_processes_import_starts_without_torch(module):
     done = python(f"import sys, mmvs.{module}; print('torch' in sys.modules)")
     assert done.stdout.strip() == "False", done.stderr
+
+
+def test_without_the_authors_network_the_rest_stands(tmp_path):
+    """Delete the folder and its line in the table of networks: nothing else misses it."""
+    shutil.copytree(
+        ROOT / "mmvs", tmp_path / "mmvs", ignore=shutil.ignore_patterns("published", "__pycache__")
+    )
+    table = tmp_path / "mmvs" / "build.py"
+    lines = table.read_text().splitlines(keepends=True)
+    rest = [line for line in lines if "mmvs.published" not in line]
+    assert len(rest) == len(lines) - 1
+    table.write_text("".join(rest))
+    code = """
+    import pkgutil, importlib, mmvs, pytest
+    from mmvs import config
+    for module in pkgutil.walk_packages(mmvs.__path__, "mmvs."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    from mmvs.build import build
+    small = {"name": "narrow", "weights": None}
+    model = {"width": 8, "heads": 2, "language": {"name": "small"}}
+    model |= {"appearance_backbone": small, "motion_backbone": small}
+    print(mmvs.__file__, type(build(config.experiment(model=model), 40).network).__name__)
+    with pytest.raises(config.ConfigError, match="no network 'published', there are: multimodal"):
+        build(config.experiment(model={"name": "published"}), 40)
+    """
+    done = python(textwrap.dedent(code), folder=tmp_path)
+    assert done.stdout.split() == [str(tmp_path / "mmvs" / "__init__.py"), "Network"], done.stderr

@@ -7,7 +7,14 @@ import torch
 from torch.nn import functional as F
 
 from mmvs.config import Loss
-from mmvs.losses import Objective, alignment_loss, segmentation_loss, symmetric_kl
+from mmvs.losses import (
+    Judgement,
+    Objective,
+    cross_modal_loss,
+    segmentation_loss,
+    symmetric_kl,
+    temporal_loss,
+)
 from mmvs.schema import Batch, Prediction
 
 N, D, H = 4, 6, 8
@@ -31,6 +38,11 @@ def batch_of(masks: torch.Tensor, words: torch.Tensor | None = None) -> Batch:
 
 def prediction_of(logits, appearance, motion, sentence) -> Prediction:
     return Prediction(logits, logits, logits, appearance, motion, sentence, torch.zeros(len(logits), 1, 1, 1))
+
+
+def alignment_loss(prediction, batch, form, temperature) -> tuple[torch.Tensor, torch.Tensor]:
+    judgement = Judgement(prediction, batch, Loss(form=form, temperature=temperature))
+    return cross_modal_loss(judgement), temporal_loss(judgement)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmvs import config
-from mmvs.build import build_network
+from mmvs.build import build
 from mmvs.config import ROOT
 
 PINNED = json.loads(Path(__file__).with_name("pinned.json").read_text())
@@ -34,6 +34,6 @@ def test_fingerprints_of_the_ladder(cell):
 
 @pytest.mark.parametrize("run", PINNED["checkpoints"])
 def test_keys_and_shapes_of_a_checkpoint(run):
-    network = build_network(config.load(ROOT / "params" / f"{run}.yaml").model, VOCABULARY)
+    network = build(config.load(ROOT / "params" / f"{run}.yaml"), VOCABULARY).network
     found = {key: "x".join(map(str, value.shape)) for key, value in network.state_dict().items()}
     assert found == PINNED["checkpoints"][run]

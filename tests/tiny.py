@@ -17,20 +17,20 @@ NARROW = {"name": "narrow", "weights": None, "widths": [8, 10, 12, 12]}
 VOCABULARY = 40
 
 
-def model(**changes) -> Model:
-    return Model(
-        **{
-            "width": 16,
-            "heads": 2,
-            "layers": 1,
-            "dropout": 0.0,
-            "level_widths": [8, 12, 16],
-            "appearance_backbone": NARROW,
-            "motion_backbone": NARROW | {"input": "uv"},
-            "language": {"name": "small", "width": 16, "layers": 1, "heads": 2, "max_words": 12},
-            **changes,
-        }
-    )
+def model(name: str = "multimodal", **changes) -> Model:
+    parts = {
+        "name": name,
+        "width": 16,
+        "heads": 2,
+        "layers": 1,
+        "dropout": 0.0,
+        "appearance_backbone": NARROW,
+        "motion_backbone": NARROW | {"input": "uv"},
+        "language": {"name": "small", "width": 16, "layers": 1, "heads": 2, "max_words": 12},
+    }
+    if name == "multimodal":
+        parts["level_widths"] = [8, 12, 16]
+    return experiment(model=parts | changes).model
 
 
 def network(**changes) -> Network:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,23 +27,23 @@ class Attention(nn.Module):
 
         queries  (N, Q, D)
         context  (N, K, D)
-        mask     (N, K) or (N, Q, K) bool, False: not looked at; None: all are seen
+        mask     (N, K) or (N, Q, K) bool, False for what no query attends to; None: all are attended to
 
         Returns (N, Q, D).
         """
-        n, length, width = queries.shape
-        q = self.query(queries).view(n, length, self.heads, -1).transpose(1, 2)
-        k, v = self.key_value(context).view(n, -1, 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        seen = None if mask is None else mask[:, None, None] if mask.ndim == 2 else mask[:, None]
-        return self.out(self.gather(q, k, v, seen).transpose(1, 2).reshape(n, length, width))
+        q = rearrange(self.query(queries), "n q (a d) -> n a q d", a=self.heads)
+        k, v = rearrange(self.key_value(context), "n k (two a d) -> two n a k d", two=2, a=self.heads)
+        if mask is not None:
+            mask = mask[:, None, None] if mask.ndim == 2 else mask[:, None]
+        return self.out(rearrange(self.gather(q, k, v, mask), "n a q d -> n q (a d)"))
 
-    def gather(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Tensor:
+    def gather(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """Queries (N, A, Q, d) of keys and values (N, A, K, d), A heads → (N, A, Q, d)."""
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
 class Block(nn.Module):
-    """Pre-norm residual block: self-attention (if wanted), attention over a context, feed-forward."""
+    """Pre-norm residual block: self-attention (a switch), attention over a context, feed-forward."""
 
     def __init__(self, width: int, heads: int, dropout: float, self_attention: bool = False):
         super().__init__()
@@ -77,7 +78,8 @@ def grid_code(h: int, w: int, width: int, device: torch.device) -> Tensor:
     """Code of every cell of an h x w map, rows and columns half of the width each: (h*w, width)."""
     rows = sinusoid(torch.arange(h, device=device), width // 2)
     columns = sinusoid(torch.arange(w, device=device), width - width // 2)
-    return torch.cat([rows[:, None].expand(h, w, -1), columns[None].expand(h, w, -1)], dim=2).flatten(0, 1)
+    code = torch.cat([rows[:, None].expand(h, w, -1), columns[None].expand(h, w, -1)], dim=2)
+    return rearrange(code, "h w d -> (h w) d")
 
 
 class MaskHead(nn.Module):

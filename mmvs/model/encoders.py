@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModel, BertConfig, BertModel
 from mmvs.config import Backbone, Language, resolve
 from mmvs.schema import Features
 
+BASIC = ("resnet18", "resnet34")  # of basic blocks, which torchvision cannot dilate
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -23,15 +24,25 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class ImageEncoder(nn.Module):
     """A ResNet that gives three pyramid levels and the top level of every picture.
 
+    widths   channels of the three levels and of the top
+    strides  pixels between neighbouring cells of the same
     dilated  layer4 keeps stride 16, in place of 32; of torchvision's ResNets of bottlenecks, 50 and above
     """
+
+    widths: list[int]
+    strides: list[int]
 
     def __init__(self, backbone: Backbone, channels: int = 3, dilated: bool = False):
         super().__init__()
         if backbone.name == "narrow":
-            self.body, self.widths = _narrow(backbone.widths, channels)
+            self.body = _narrow(backbone.widths, channels)
+            _, *levels = backbone.widths
+            self.widths, self.strides = [*levels, levels[-1]], [2, 4, 8, 8]
         else:
-            self.body, self.widths = _torchvision(backbone, channels, dilated)
+            basic = backbone.name in BASIC
+            self.body = _torchvision(backbone, channels, dilated and not basic)
+            self.widths = [64, 128, 256, 512] if basic else [256, 512, 1024, 2048]
+            self.strides = [4, 8, 16, 16 if dilated and not basic else 32]
 
     def encode(self, images: Tensor) -> Features:
         """Encode pictures (F, C, H, W) float, normalised → Features."""
@@ -81,7 +92,7 @@ class MotionEncoder(ImageEncoder):
 
 
 class NoMotion(nn.Module):
-    """The trivial twin of MotionEncoder: same shapes, nothing seen (switch `motion`)."""
+    """The trivial twin of MotionEncoder: same shapes, no content (switch `motion`)."""
 
     def __init__(self, widths: list[int], strides: list[int]):
         super().__init__()
@@ -145,7 +156,7 @@ def bert(language: Language, vocabulary: int) -> nn.Module:
     )
 
 
-def _narrow(widths: list[int], channels: int) -> tuple[nn.Module, list[int]]:
+def _narrow(widths: list[int], channels: int) -> nn.Module:
     """A ResNet-10 with the given widths: stem stride 2, levels of stride 2, 4, 8 and a top of stride 8."""
     if len(widths) != 4:
         raise ValueError(f"a narrow backbone has 4 widths (stem, strides 2, 4, 8), not {widths}")
@@ -164,7 +175,7 @@ def _narrow(widths: list[int], channels: int) -> tuple[nn.Module, list[int]]:
         }
     )
     layers = {f"layer{i}": str(i) for i in range(1, 5)}
-    return IntermediateLayerGetter(body, layers), [one, two, three, three]
+    return IntermediateLayerGetter(body, layers)
 
 
 def _basic_block(into: int, out: int, stride: int) -> BasicBlock:
@@ -173,14 +184,13 @@ def _basic_block(into: int, out: int, stride: int) -> BasicBlock:
     return BasicBlock(into, out, stride, shortcut)
 
 
-def _torchvision(backbone: Backbone, channels: int, dilated: bool) -> tuple[nn.Module, list[int]]:
+def _torchvision(backbone: Backbone, channels: int, dilated: bool) -> nn.Module:
     """A torchvision ResNet without its head."""
     file = resolve(backbone.weights) if backbone.weights and Path(backbone.weights).suffix else None
-    dilate = {"replace_stride_with_dilation": [False, False, dilated]}
-    basic = backbone.name in ("resnet18", "resnet34")  # torchvision cannot dilate their blocks
+    dilate = {"replace_stride_with_dilation": [False, False, True]} if dilated else {}
     try:
         net = torchvision.models.get_model(
-            backbone.name, weights=None if file else backbone.weights, **({} if basic else dilate)
+            backbone.name, weights=None if file else backbone.weights, **dilate
         )
     except ValueError as error:
         raise ValueError(
@@ -194,8 +204,7 @@ def _torchvision(backbone: Backbone, channels: int, dilated: bool) -> tuple[nn.M
         net.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
     if channels != 3:
         net.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
-    widths = [64, 128, 256, 512] if basic else [256, 512, 1024, 2048]
-    return IntermediateLayerGetter(net, {f"layer{i}": str(i) for i in range(1, 5)}), widths
+    return IntermediateLayerGetter(net, {f"layer{i}": str(i) for i in range(1, 5)})
 
 
 def _local_or_hub(name: str) -> str:

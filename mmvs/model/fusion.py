@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -10,7 +11,7 @@ from mmvs.model.attention import Attention, MaskHead
 
 
 class LanguageGuidedFusion(nn.Module):
-    """The sentence, read by the appearance, makes dynamic filters; they gate appearance and motion."""
+    """Appearance, in view of the sentence, makes dynamic filters; they gate appearance and motion."""
 
     def __init__(self, width: int, coarser: int, language: int, heads: int):
         super().__init__()
@@ -44,13 +45,15 @@ class LanguageGuidedFusion(nn.Module):
 
         Returns features (N, D, h, w) and the level's correction of the mask logits (N, 1, h, w).
         """
-        n, width, h, w = appearance.shape
+        h, w = appearance.shape[-2:]
         above = F.interpolate(self.carry(coarser), size=(h, w), mode="bilinear", align_corners=False)
-        looks = appearance + above
-        cells = self.norm(looks).flatten(2).transpose(1, 2)
-        read = self.words(cells, self.read(words), words_mask).transpose(1, 2).reshape(n, width, h, w)
-        of_looks, of_motion = torch.tanh(self.filters(F.relu(looks + read + looks * read))).chunk(2, dim=1)
-        gated = torch.cat([looks * of_looks + looks, motion * of_motion + motion], dim=1)
+        appearance = appearance + above
+        cells = rearrange(self.norm(appearance), "n d h w -> n (h w) d")
+        read = self.words(cells, self.read(words), words_mask)
+        read = rearrange(read, "n (h w) d -> n d h w", h=h)
+        filters = torch.tanh(self.filters(F.relu(appearance + read + appearance * read)))
+        by_appearance, by_motion = filters.chunk(2, dim=1)
+        gated = torch.cat([appearance * by_appearance + appearance, motion * by_motion + motion], dim=1)
         features = self.fuse(gated)
         return features, self.head(features, sentence)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmvs.config import Model
+from mmvs.config import Multimodal
 from mmvs.model.coarse import CoarseMask
 from mmvs.model.encoders import AppearanceEncoder, LanguageEncoder, MotionEncoder, NoMotion
 from mmvs.model.fusion import LanguageGuidedFusion, PlainFusion
@@ -21,15 +21,15 @@ class Network(nn.Module):
     `decide` what a sentence means in a window. `forward` takes a Batch through all three.
     """
 
-    def __init__(self, model: Model, vocabulary: int):
+    def __init__(self, model: Multimodal, vocabulary: int):
         super().__init__()
         d, heads, scale = model.width, model.heads, model.mask_scale
         self.appearance = AppearanceEncoder(model.appearance_backbone)
-        if model.motion:
-            self.motion = MotionEncoder(model.motion_backbone)
-        else:
-            strides = [2, 4, 8, 8] if model.appearance_backbone.name == "narrow" else [4, 8, 16, 32]
-            self.motion = NoMotion(self.appearance.widths, strides)
+        self.motion = (
+            MotionEncoder(model.motion_backbone)
+            if model.motion
+            else NoMotion(self.appearance.widths, self.appearance.strides)
+        )
         self.language = LanguageEncoder(model.language, vocabulary, d)
 
         self.appearance_necks = _necks(self.appearance.widths, [*model.level_widths, d])
@@ -48,6 +48,13 @@ class Network(nn.Module):
             for width, above in zip(model.level_widths, coarser, strict=True)
         )
 
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """What has a learning rate of its own: `backbones` and `language`; all else is `rest`."""
+        return {
+            "backbones": [*self.appearance.parameters(), *self.motion.parameters()],
+            "language": list(self.language.bert.parameters()),
+        }
+
     def forward(self, batch: Batch) -> Prediction:
         """Segment every sentence of a batch in its clip's target frame.
 
@@ -58,11 +65,9 @@ class Network(nn.Module):
         clips, frames = batch.frames.shape[:2]
         targets = torch.arange(clips, device=batch.frames.device) * frames + batch.target
         observed = self.observe(batch.frames.flatten(0, 1), batch.flow.flatten(0, 1), targets)
-        tops = [top.unflatten(0, (clips, frames)) for top in observed.tops]
+        observed.tops = [top.unflatten(0, (clips, frames)) for top in observed.tops]
         sentences = self.read(batch.words, batch.words_mask)
-        return self.decide(
-            Observed(tops, observed.levels, observed.size), sentences, batch.clip_of_sentence, batch.target
-        )
+        return self.decide(observed, sentences, batch.clip_of_sentence, batch.target)
 
     def observe(
         self, frames: Tensor, flow: Tensor, targets: Tensor | None = None, valid: Tensor | None = None
@@ -71,20 +76,22 @@ class Network(nn.Module):
 
         frames   (F, 3, H, W) uint8 RGB
         flow     (F, 2, H, W) float, pixels per frame
-        targets  positions of the frames whose fine levels are wanted, None for all
+        targets  positions of the frames whose fine levels are needed, None for all
         valid    not needed here; see PublishedNetwork.observe
 
         Returns Observed: tops (F, D, h, w) of appearance and motion; levels of both, fine to coarse.
         """
-        looks, moves = self.appearance(frames), self.motion(flow)
-        wanted = slice(None) if targets is None else targets
-        *look_necks, look_neck = self.appearance_necks
-        *move_necks, move_neck = self.motion_necks
+        streams = [
+            (self.appearance(frames), self.appearance_necks),
+            (self.motion(flow), self.motion_necks),
+        ]
+        kept = slice(None) if targets is None else targets
         return Observed(
-            tops=[look_neck(looks.top), move_neck(moves.top)],
+            tops=[necks[-1](features.top) for features, necks in streams],
             levels=[
-                *(neck(level[wanted]) for neck, level in zip(look_necks, looks.levels, strict=True)),
-                *(neck(level[wanted]) for neck, level in zip(move_necks, moves.levels, strict=True)),
+                neck(level[kept])
+                for features, necks in streams
+                for neck, level in zip(necks[:-1], features.levels, strict=True)
             ],
             size=frames.shape[-2:],
         )
@@ -93,29 +100,31 @@ class Network(nn.Module):
         """Sentences (N, L) of token ids → Sentences; once, whatever the number of frames."""
         return Sentences(*self.language(words, words_mask), words_mask)
 
-    def decide(self, seen: Observed, said: Sentences, clip_of_sentence: Tensor, target: int) -> Prediction:
+    def decide(
+        self, observed: Observed, sentences: Sentences, clip_of_sentence: Tensor, target: int
+    ) -> Prediction:
         """What each sentence means in its window.
 
-        seen              tops (B, T, D, h, w), levels (B, D_k, h_k, w_k) of the target frames
-        said              N sentences
+        observed          tops (B, T, D, h, w), levels (B, D_k, h_k, w_k) of the target frames
+        sentences         N sentences
         clip_of_sentence  (N,) in [0, B)
         target            position of the target frame in the window
 
         Returns a Prediction: (N, H, W).
         """
-        words, sentence, mask = said.words, said.summary, said.mask
-        looks, moves = (top[clip_of_sentence] for top in seen.tops)
-        levels, count = [level[clip_of_sentence] for level in seen.levels], len(self.levels)
+        words, sentence, mask, size = sentences.words, sentences.summary, sentences.mask, observed.size
+        appearance, motion = (top[clip_of_sentence] for top in observed.tops)
+        levels, count = [level[clip_of_sentence] for level in observed.levels], len(self.levels)
         pyramid = list(zip(self.levels, levels[:count], levels[count:], strict=True))
 
-        coarse = self.coarse(looks, words, mask, sentence)
-        refined = self.refine(words, mask, sentence, coarse.features, moves, target)
-        m0 = _up(coarse.logits[:, target, None], seen.size)
-        decoder = m0 + _up(refined.logits, seen.size)
+        coarse = self.coarse(appearance, words, mask, sentence)
+        refined = self.refine(words, mask, sentence, coarse.features, motion, target)
+        m0 = _enlarged(coarse.logits[:, target, None], size)
+        decoder = m0 + _enlarged(refined.logits, size)
         logits, features = decoder, refined.features
-        for fusion, look, move in reversed(pyramid):
-            features, correction = fusion(look, move, words, mask, sentence, features)
-            logits = logits + _up(correction, seen.size)
+        for fusion, fine_appearance, fine_motion in reversed(pyramid):
+            features, correction = fusion(fine_appearance, fine_motion, words, mask, sentence, features)
+            logits = logits + _enlarged(correction, size)
         return Prediction(
             logits=logits[:, 0],
             coarse=m0[:, 0],
@@ -126,18 +135,20 @@ class Network(nn.Module):
             attention=coarse.attention[:, target],
         )
 
-    def segment(self, seen: Observed, said: Sentences, clip_of_sentence: Tensor, target: int) -> Tensor:
-        """`decide`, for whoever wants the mask logits (N, 1, H, W) alone."""
-        return self.decide(seen, said, clip_of_sentence, target).logits[:, None]
+    def segment(
+        self, observed: Observed, sentences: Sentences, clip_of_sentence: Tensor, target: int
+    ) -> Tensor:
+        """`decide`, for whoever needs the mask logits (N, 1, H, W) alone."""
+        return self.decide(observed, sentences, clip_of_sentence, target).logits[:, None]
 
 
-def _necks(widths: list[int], wanted: list[int]) -> nn.ModuleList:
+def _necks(widths: list[int], model_widths: list[int]) -> nn.ModuleList:
     """1 x 1 projections of pyramid levels to the model's widths; run once a clip, whatever the sentences."""
     return nn.ModuleList(
         nn.Sequential(nn.Conv2d(into, out, 1), nn.GroupNorm(1, out))
-        for into, out in zip(widths, wanted, strict=True)
+        for into, out in zip(widths, model_widths, strict=True)
     )
 
 
-def _up(logits: Tensor, size: torch.Size) -> Tensor:
+def _enlarged(logits: Tensor, size: torch.Size) -> Tensor:
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

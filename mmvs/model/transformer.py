@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from mmvs.model.attention import Block, MaskHead, grid_code, sinusoid
 
 
 class Refined(NamedTuple):
-    """What the transformer says of the target frame."""
+    """What the transformer hands on of the target frame."""
 
     appearance: Tensor  # (N, D, h, w) Ta
     motion: Tensor  # (N, D, h, w) Tm
@@ -42,7 +43,7 @@ class MultiModalVideoTransformer(nn.Module):
         motion: Tensor,
         target: int,
     ) -> Refined:
-        """Let words, looks and motion inform each other, then gather over time.
+        """Let words, appearance and motion inform each other, then gather over time.
 
         words       (N, L, D)
         words_mask  (N, L) bool
@@ -57,32 +58,33 @@ class MultiModalVideoTransformer(nn.Module):
         length, cells = words.shape[1], h * w
         place = grid_code(h, w, width, words.device)
 
-        # Every frame's motion is asked about what the TARGET frame shows: had each frame its own appearance
-        # here, motion could be read off its differences, and `motion` would not tell what flow adds.
+        # Every frame's motion meets what the TARGET frame shows: had each frame its own appearance here,
+        # motion could be read off its differences, and `motion` would not tell what flow adds.
         # Time counts from the target frame, so that any number of frames will do.
         time = sinusoid(torch.arange(t, device=words.device) - target, width)[:, None]
-        looks = appearance.flatten(3).transpose(2, 3)
-        shown = looks[:, target, None] + place + self.modality[1] + time
-        moves = motion.flatten(3).transpose(2, 3) + place + self.modality[2] + time
+        appearance = rearrange(appearance, "n t d h w -> n t (h w) d")
+        shown = appearance[:, target, None] + place + self.modality[1] + time
+        motion = rearrange(motion, "n t d h w -> n t (h w) d") + place + self.modality[2] + time
         text = (words + self.modality[0])[:, None].expand(-1, t, -1, -1)
-        tokens = torch.cat([text, shown, moves], dim=2).flatten(0, 1)
-        seen = torch.cat([words_mask, words_mask.new_ones(n, 2 * cells)], dim=1)
+        tokens = rearrange(torch.cat([text, shown, motion], dim=2), "n t k d -> (n t) k d")
+        mask = torch.cat([words_mask, words_mask.new_ones(n, 2 * cells)], dim=1)
         for block in self.encoder:
-            tokens = block(tokens, tokens, seen.repeat_interleave(t, dim=0))
-        zl, za, zm = tokens.unflatten(0, (n, t)).split([length, cells, cells], dim=2)
+            tokens = block(tokens, tokens, mask.repeat_interleave(t, dim=0))
+        tokens = rearrange(tokens, "(n t) k d -> n t k d", t=t)
+        zl, za, zm = tokens.split([length, cells, cells], dim=2)
 
         # A cell attends to itself at all times (divided attention: Bertasius et al. 2021, arXiv:2102.05095):
         # among the T * hw tokens of the clip its own past would have to be found first. Appearance gathers,
         # besides, what is in the clip: a summary of each frame, unmarked by time and place.
-        clip = looks.mean(2)[:, None].expand(-1, cells, -1, -1).flatten(0, 1)  # (N*hw, T, D)
+        clip = appearance.mean(2)[:, None].expand(-1, cells, -1, -1).flatten(0, 1)  # (N*hw, T, D)
         ta = self._over_time(self.temporal_appearance, za, target, clip)
         tm = self._over_time(self.temporal_motion, zm, target)
 
         context = torch.cat([zl[:, target], ta, tm], dim=1)
         refined = self.query(torch.cat([ta, tm], dim=2)) + place
         for block in self.decoder:
-            refined = block(refined, context, seen)
-        ta, tm, refined = (x.transpose(1, 2).reshape(n, width, h, w) for x in (ta, tm, self.norm(refined)))
+            refined = block(refined, context, mask)
+        ta, tm, refined = (rearrange(x, "n (h w) d -> n d h w", h=h) for x in (ta, tm, self.norm(refined)))
         return Refined(ta, tm, refined, self.head(refined, sentence))
 
     @staticmethod
@@ -90,12 +92,12 @@ class MultiModalVideoTransformer(nn.Module):
         blocks: nn.ModuleList, frames: Tensor, target: int, beside: Tensor | None = None
     ) -> Tensor:
         """(N, T, hw, D), and (N*hw, K, D) to be read beside them → (N, hw, D) of the target frame."""
-        n, t, cells, _ = frames.shape
-        cell = frames.transpose(1, 2).flatten(0, 1)  # (N*hw, T, D)
+        cells = frames.shape[2]
+        cell = rearrange(frames, "n t c d -> (n c) t d")
         for i, block in enumerate(blocks):
             context = cell if beside is None else torch.cat([cell, beside], dim=1)
             cell = block(cell if i + 1 < len(blocks) else cell[:, target, None], context)
-        return cell[:, 0].unflatten(0, (n, cells))
+        return rearrange(cell, "(n c) 1 d -> n c d", c=cells)
 
 
 class NoTransformer(nn.Module):

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
-from mmvs.config import Backbone, Model, Quirks
+from mmvs.config import AppearanceBackbone, MotionBackbone, Published, Quirks
 from mmvs.model.encoders import AppearanceEncoder, MotionEncoder, bert
-from mmvs.model.pointwise import prefer_onednn
 from mmvs.published.encoders import Context, PublishedLanguage, hold_resolution
 from mmvs.published.fusion import Contrast, PublishedFusion, resized
 from mmvs.published.recompute import recomputed
@@ -19,11 +18,10 @@ from mmvs.published.released import read_released, translate
 from mmvs.published.transformer import PublishedTransformer
 from mmvs.schema import Batch, Features, Observed, Prediction, Sentences
 
-RELEASED = Model(
-    name="published",
+RELEASED = Published(
     quirks=Quirks(masked_keys=True, gate=True, dilation=True, border=True),
-    appearance_backbone=Backbone(name="resnet101", weights=None),
-    motion_backbone=Backbone(name="resnet34", weights=None),
+    appearance_backbone=AppearanceBackbone(weights=None),
+    motion_backbone=MotionBackbone(weights=None),
 )
 # Of each backbone the stem and the two finest levels compute their inner maps again for the gradient: four
 # tenths of what a backbone keeps, for a sixth of its work.
@@ -37,18 +35,13 @@ class PublishedNetwork(nn.Module):
     the fusion see the target frame only, and what does not hang on the sentence is computed once a clip.
     """
 
-    def __init__(self, model: Model | None = None, vocabulary: int = 0):
-        """The network of a Model; without one as released, with random weights until `load_released`.
+    fitted_to_cpu = True  # in training and scoring as well: mmvs/model/inference.py
+    released = RELEASED  # what the authors' weights are of
 
-        Raises ValueError where the model has a part switched off that the published network always has.
-        """
+    def __init__(self, model: Published | None = None, vocabulary: int = 0):
+        """Without a model: the network as released, with random weights until `load_released`."""
         super().__init__()
         released, model = model is None, model or RELEASED
-        for switch in ("motion", "transformer", "language_guided"):
-            if not getattr(model, switch):
-                raise ValueError(
-                    f"the published network has no switch '{switch}': leave it on, or take another model"
-                )
         self.quirks, self.max_words = model.quirks, model.language.max_words
         d = model.width
         self.appearance = AppearanceEncoder(model.appearance_backbone, dilated=True)
@@ -63,14 +56,14 @@ class PublishedNetwork(nn.Module):
             reader.embeddings.requires_grad_(False)  # as published: fine-tuned without its vocabulary
         self.language = PublishedLanguage(reader, d)
 
-        *looks, look = self.appearance.widths
-        *moves, move = self.motion.widths
-        self.contexts = nn.ModuleList([Context(look, d), Context(move, d)])
+        encoders = (self.appearance, self.motion)
+        self.contexts = nn.ModuleList(Context(encoder.widths[-1], d) for encoder in encoders)
         self.transformer = PublishedTransformer(
             d, model.heads, model.layers, model.dropout, model.quirks.masked_keys
         )
         self.fusions = nn.ModuleList(
-            PublishedFusion(a, m, d, model.quirks.gate) for a, m in zip(looks, moves, strict=True)
+            PublishedFusion(*widths, d, model.quirks.gate)
+            for widths in zip(*(encoder.widths[:-1] for encoder in encoders), strict=True)
         )
         self.head = nn.Sequential(
             nn.Conv2d(d, d, 3, padding=1, bias=False),
@@ -78,8 +71,7 @@ class PublishedNetwork(nn.Module):
             nn.ReLU(inplace=True),
             nn.Conv2d(d, 1, 1),
         )
-        self.contrast = Contrast(len(looks), d, reader.config.hidden_size)
-        prefer_onednn(self)
+        self.contrast = Contrast(len(self.fusions), d, reader.config.hidden_size)
 
     @classmethod
     def from_released(cls, path: str | Path) -> PublishedNetwork:
@@ -98,6 +90,13 @@ class PublishedNetwork(nn.Module):
         """Take the authors' weights by the authors' keys; ValueError names every key that does not fit."""
         self.load_state_dict(translate(state_dict, self.state_dict()))
 
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """As of `Network`."""
+        return {
+            "backbones": [*self.appearance.parameters(), *self.motion.parameters()],
+            "language": list(self.language.bert.parameters()),
+        }
+
     def forward(
         self,
         batch: Batch | Tensor,
@@ -115,27 +114,24 @@ class PublishedNetwork(nn.Module):
             targets = torch.arange(clips, device=batch.frames.device) * frames + batch.target
             # Read first: what is done last is the first to be undone, and BERT's gradients are as large as
             # what the backbones keep for theirs.
-            said = self.read(batch.words, batch.words_mask)
+            sentences = self.read(batch.words, batch.words_mask)
             valid = batch.valid.repeat_interleave(frames, 0)
-            seen = self.observe(batch.frames.flatten(0, 1), batch.flow.flatten(0, 1), targets, valid)
-            seen.tops = [top.unflatten(0, (clips, frames)) for top in seen.tops]
-            return self.decide(seen, said, batch.clip_of_sentence, batch.target)
-        return self.segment(*self.given(batch, flow, tokens, attention))
+            observed = self.observe(batch.frames.flatten(0, 1), batch.flow.flatten(0, 1), targets, valid)
+            observed.tops = [top.unflatten(0, (clips, frames)) for top in observed.tops]
+            return self.decide(observed, sentences, batch.clip_of_sentence, batch.target)
+        return self.segment(*self.as_observed(batch, flow, tokens, attention))
 
-    def predict(self, frames: Tensor, flow: Tensor, tokens: Tensor, attention: Tensor) -> Prediction:
-        """The Prediction of four tensors, as the authors call it (see `forward`)."""
-        return self.decide(*self.given(frames, flow, tokens, attention))
-
-    def given(
+    def as_observed(
         self, frames: Tensor, flow: Tensor, tokens: Tensor, attention: Tensor
     ) -> tuple[Observed, Sentences, Tensor, int]:
-        """Four tensors as what `decide` wants: a sentence a clip, the target last."""
+        """The authors' four tensors (see `forward`) as the arguments of `decide`."""
         clips, length = frames.shape[:2]
         own, target = torch.arange(clips, device=frames.device), length - 1
-        said = Sentences(*self.language(tokens, attention.bool()), attention.bool())  # first, as in `forward`
-        seen = self.observe_images(frames.flatten(0, 1), flow.flatten(0, 1), own * length + target)
-        seen.tops = [top.unflatten(0, (clips, length)) for top in seen.tops]
-        return seen, said, own, target
+        mask = attention.bool()
+        sentences = Sentences(*self.language(tokens, mask), mask)  # first, as in `forward`
+        observed = self.observe_images(frames.flatten(0, 1), flow.flatten(0, 1), own * length + target)
+        observed.tops = [top.unflatten(0, (clips, length)) for top in observed.tops]
+        return observed, sentences, own, target
 
     def observe(
         self, frames: Tensor, flow: Tensor, targets: Tensor | None = None, valid: Tensor | None = None
@@ -144,7 +140,7 @@ class PublishedNetwork(nn.Module):
 
         frames   (F, 3, H, W) uint8 RGB
         flow     (F, 2, H, W) float, pixels per frame
-        targets  positions of the frames whose fine levels are wanted, None for all
+        targets  positions of the frames whose fine levels are needed, None for all
         valid    (F, H, W) or (H, W) bool, False on the padding around the picture; None: there is none
 
         Returns Observed: tops (F, D, h, w) of appearance and motion; levels (F, 2D, h_k, w_k), fine to
@@ -162,14 +158,13 @@ class PublishedNetwork(nn.Module):
 
     def observe_images(self, frames: Tensor, flow: Tensor, targets: Tensor | None = None) -> Observed:
         """`observe`, of frames and rendered flow (F, 3, H, W) that are normalised already."""
-        looks, moves = (
-            _encoded(*pair, self.recomputed) for pair in ((self.appearance, frames), (self.motion, flow))
-        )
-        wanted = slice(None) if targets is None else targets
-        pyramid = zip(self.fusions, looks.levels, moves.levels, strict=True)
+        pairs = (self.appearance, frames), (self.motion, flow)
+        appearance, motion = (_encoded(*pair, self.recomputed) for pair in pairs)
+        kept = slice(None) if targets is None else targets
+        pyramid = zip(self.fusions, appearance.levels, motion.levels, strict=True)
         return Observed(
-            tops=[context(x.top) for context, x in zip(self.contexts, (looks, moves), strict=True)],
-            levels=[fusion.observe(look[wanted], move[wanted]) for fusion, look, move in pyramid],
+            tops=[context(x.top) for context, x in zip(self.contexts, (appearance, motion), strict=True)],
+            levels=[fusion.observe(ours[kept], flowing[kept]) for fusion, ours, flowing in pyramid],
             size=frames.shape[-2:],
         )
 
@@ -183,51 +178,61 @@ class PublishedNetwork(nn.Module):
             words, words_mask = F.pad(words, (0, missing)), F.pad(words_mask, (0, missing))
         return Sentences(*self.language(words, words_mask), words_mask)
 
-    def decide(self, seen: Observed, said: Sentences, clip_of_sentence: Tensor, target: int) -> Prediction:
+    def decide(
+        self, observed: Observed, sentences: Sentences, clip_of_sentence: Tensor, target: int
+    ) -> Prediction:
         """What each sentence means in its window; arguments as of `Network.decide`.
 
         Returns a Prediction: (N, H, W). This network has no stage 1: `coarse` and `decoder` are its maps of
         how well appearance and motion agree with the sentence, and `appearance`, `motion`, `sentence` what
         these compare.
         """
-        logits, looks, moves, attention = self._decide(seen, said, clip_of_sentence, target, look=True)
-        appearance, motion, sentence = self.contrast(looks, moves, said.summary)
+        logits, *streams, attention = self._decide(observed, sentences, clip_of_sentence, target, True)
+        appearance, motion, sentence = self.contrast(*streams, sentences.summary)
         agreement = (torch.einsum("ndhw,nd->nhw", x, sentence)[:, None] for x in (appearance, motion))
         coarse, decoder = (torch.tan(x.clamp(-0.95, 0.95) * (torch.pi / 2)) for x in agreement)
         return Prediction(
-            logits=resized(logits, seen.size)[:, 0],
-            coarse=resized(coarse, seen.size)[:, 0],
-            decoder=resized(decoder, seen.size)[:, 0],
+            logits=resized(logits, observed.size)[:, 0],
+            coarse=resized(coarse, observed.size)[:, 0],
+            decoder=resized(decoder, observed.size)[:, 0],
             appearance=appearance,
             motion=motion,
             sentence=sentence,
             attention=attention,
         )
 
-    def segment(self, seen: Observed, said: Sentences, clip_of_sentence: Tensor, target: int) -> Tensor:
+    def segment(
+        self, observed: Observed, sentences: Sentences, clip_of_sentence: Tensor, target: int
+    ) -> Tensor:
         """The masks' logits (N, 1, H, W) alone, without what training and figures need beside them."""
-        return resized(self._decide(seen, said, clip_of_sentence, target, look=False)[0], seen.size)
+        return resized(self._decide(observed, sentences, clip_of_sentence, target)[0], observed.size)
 
     def _decide(
-        self, seen: Observed, said: Sentences, clip_of_sentence: Tensor, target: int, look: bool
+        self,
+        observed: Observed,
+        sentences: Sentences,
+        clip_of_sentence: Tensor,
+        target: int,
+        with_attention: bool = False,
     ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor | None]:
-        """Logits (N, 1, h, w) at the finest level; appearance and motion of all levels; the look at words."""
-        tops = (top[clip_of_sentence] for top in seen.tops)
-        features, attention = self.transformer(said.words, said.mask, *tops, target, look)
-        looks, moves = [], []
-        for fusion, level in zip(reversed(self.fusions), reversed(seen.levels), strict=True):
-            look, move, features = fusion(level[clip_of_sentence], said.words[:, 0], features)
-            looks.insert(0, look)
-            moves.insert(0, move)
-        return self.head(features), looks, moves, attention
+        """Logits (N, 1, h, w) of the finest level; all levels' appearance and motion; attention to words."""
+        tops = (top[clip_of_sentence] for top in observed.tops)
+        words, mask = sentences.words, sentences.mask
+        features, attention = self.transformer(words, mask, *tops, target, with_attention)
+        appearance, motion = [], []
+        for fusion, level in zip(reversed(self.fusions), reversed(observed.levels), strict=True):
+            *streams, features = fusion(level[clip_of_sentence], words[:, 0], features)
+            for levels, stream in zip((appearance, motion), streams, strict=True):
+                levels.insert(0, stream)
+        return self.head(features), appearance, motion, attention
 
 
 def _encoded(encoder: AppearanceEncoder | MotionEncoder, images: Tensor, again: int) -> Features:
     """`encode` with channels last: pooling is many times faster so. The first `again` parts: `recomputed`."""
     levels = [layer for name, layer in encoder.body.items() if name.startswith("layer")]
     stem = [layer for name, layer in encoder.body.items() if not name.startswith("layer")]
-    x, found = images.contiguous(memory_format=torch.channels_last), []
+    x, outputs = images.contiguous(memory_format=torch.channels_last), []
     for part, layer in enumerate([nn.Sequential(*stem), *levels]):
         x = recomputed(layer, x) if part < again else layer(x)
-        found.append(x)
-    return Features(found[1:-1], found[-1])
+        outputs.append(x)
+    return Features(outputs[1:-1], outputs[-1])

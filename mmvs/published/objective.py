@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmvs.config import PublishedLoss
 from mmvs.schema import Batch, Prediction
 
 HALF_PI = 3.141592 / 2  # as published: with the true pi the tangent of 1 changes its sign in float32
@@ -68,17 +69,17 @@ def pair_entropy(appearance: Tensor, motion: Tensor, inside: Tensor, limit: floa
         # The tangent is odd: where a pair is of different kinds, its logit changes sign with one of its
         # features.
         sign = inside.float().flatten(1)[:, None] * 2 - 1
-        looks, moves = (x.float().flatten(2) * sign for x in (appearance, motion))
-        return PairEntropy.apply(looks, moves, limit)
+        pair = (x.float().flatten(2) * sign for x in (appearance, motion))
+        return PairEntropy.apply(*pair, limit)
 
 
 class PublishedObjective(nn.Module):
     """The published loss of a Prediction of PublishedNetwork: equal weights, padding counts as background."""
 
-    def __init__(self, alignment: bool, limit: float = 1.0):
-        """alignment: with the three terms beside the mask's; limit: where cosines are cut, 1 as published."""
+    def __init__(self, loss: PublishedLoss, alignment: bool):
+        """loss: where cosines are cut, 1 as published; alignment: with the three terms beside the mask's."""
         super().__init__()
-        self.alignment, self.limit = alignment, limit
+        self.limit, self.alignment = loss.limit, alignment
 
     def forward(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
         """Judge a prediction against the ground truth of its batch.

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmvs.model.pointwise import Pointwise
-
 
 class PublishedAttention(nn.Module):
     """Multi-head attention without biases."""
@@ -17,7 +15,7 @@ class PublishedAttention(nn.Module):
         if width % heads:
             raise ValueError(f"model width {width} must be a multiple of the number of heads {heads}")
         self.heads, self.masked_keys = heads, masked_keys
-        self.query, self.key, self.value, self.out = (Pointwise(width, width, bias=False) for _ in range(4))
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width, bias=False) for _ in range(4))
 
     def forward(self, queries: Tensor, context: Tensor, seen: Tensor | None = None) -> Tensor:
         """Let every query gather what it needs from the context.
@@ -52,10 +50,10 @@ class PublishedBlock(nn.Module):
         self.frame = PublishedAttention(width, heads, masked_keys)
         self.time = PublishedAttention(width, heads, masked_keys)
         self.feed_forward = nn.Sequential(
-            Pointwise(width, width // 2),
+            nn.Linear(width, width // 2),
             nn.GELU(),
             nn.Dropout(dropout),
-            Pointwise(width // 2, width),
+            nn.Linear(width // 2, width),
             nn.Dropout(dropout),
         )
 

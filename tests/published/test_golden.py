@@ -14,6 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmvs.config import PublishedLoss
+from mmvs.model.inference import fit_to_cpu
 from mmvs.published.fusion import resized
 from mmvs.published.network import PublishedNetwork
 from mmvs.published.objective import PublishedObjective, tangent
@@ -30,7 +32,7 @@ class Run:
     """One forward of the released network in eval mode, with every stage, ready for one backward."""
 
     def __init__(self):
-        self.network = PublishedNetwork().eval()
+        self.network = fit_to_cpu(PublishedNetwork().eval())
         self.network.load_released(golden.state_dict())
         self.network.language.bert.embeddings.requires_grad_(True)  # the reference has their gradient too
         self.expected = dict(np.load(golden.FOLDER / "set1_outputs.npz"))
@@ -42,7 +44,7 @@ class Run:
             torch.from_numpy(self.expected[name])[:, 0, 0] for name in ("token_ids", "attention_mask")
         )
         given = (golden.picture("set1.image"), golden.picture("set1.flow"), tokens, attention)
-        self.seen = self.network.given(*given)
+        self.seen = self.network.as_observed(*given)
         self.prediction = self.network.decide(*self.seen)
         self._derive()
 
@@ -208,7 +210,7 @@ def test_losses_and_the_norm_of_every_gradient(run):
     told = json.loads((golden.FOLDER / "set1_losses_and_gradients.json").read_text())
     mask = golden.truth()
     batch = Batch(None, None, mask, None, None, None, None, TARGET, [], [])
-    terms = PublishedObjective(alignment=True)(run.prediction, batch)
+    terms = PublishedObjective(PublishedLoss(limit=1), alignment=True)(run.prediction, batch)
     theirs = {
         "final": "seg_loss(BCE)",
         "appearance_language": "vision_contrast_loss",

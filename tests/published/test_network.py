@@ -10,8 +10,9 @@ from torch import nn
 from transformers import BertConfig
 
 from benchmarks.published_plain import Whole
-from mmvs.build import build_network
-from mmvs.config import Backbone, Model
+from mmvs.build import build
+from mmvs.config import ConfigError, Published, PublishedLoss, experiment
+from mmvs.losses import Objective
 from mmvs.model.network import Network
 from mmvs.published.encoders import hold_resolution
 from mmvs.published.network import RELEASED, PublishedNetwork
@@ -43,7 +44,7 @@ class Pair:
             intermediate_size=32, max_position_embeddings=12,
         )  # fmt: skip
         self.plain = Whole(bert).eval()
-        model = Model(**{**RELEASED.model_dump(), "language": READER})
+        model = Published(**{**RELEASED.model_dump(), "language": READER})
         self.ours = PublishedNetwork(model, tiny.VOCABULARY).eval()
         self.ours.load_released(self.plain.state_dict())
         frames, flow = torch.randn(2, 2, 3, 3, 64, 96)
@@ -63,9 +64,9 @@ def test_the_savings_change_neither_logits_nor_losses_nor_gradients(pair):
     outputs = pair.plain(*pair.given)
     expected = pair.plain.losses(outputs, pair.mask)
     sum(expected.values()).backward()
-    prediction = pair.ours.predict(*pair.given)
+    prediction = pair.ours.decide(*pair.ours.as_observed(*pair.given))
     batch = Batch(None, None, pair.mask, None, None, None, None, 2, [], [])
-    terms = PublishedObjective(alignment=True)(prediction, batch)
+    terms = PublishedObjective(PublishedLoss(limit=1), alignment=True)(prediction, batch)
     terms["loss"].backward()
 
     assert (prediction.logits - outputs[0][:, 0]).abs().max() < 1e-4 * outputs[0].std()
@@ -128,15 +129,21 @@ def test_a_file_is_read_if_it_holds_tensors_and_nothing_else(pair, tmp_path, mon
         PublishedNetwork.from_released(tmp_path / "absent")
 
 
-def test_the_name_chooses_the_network():
-    assert isinstance(build_network(tiny.model(), tiny.VOCABULARY), Network)
-    assert isinstance(build_network(tiny.model(name="published"), tiny.VOCABULARY), PublishedNetwork)
+def test_the_name_chooses_network_and_objective():
+    for name, kinds in {
+        "multimodal": (Network, Objective),
+        "published": (PublishedNetwork, PublishedObjective),
+    }.items():
+        built = build(experiment(model=tiny.model(name)), tiny.VOCABULARY)
+        assert (type(built.network), type(built.objective)) == kinds
 
 
 @pytest.mark.parametrize("switch", ["motion", "transformer", "language_guided"])
 def test_it_has_no_parts_to_switch_off(switch):
-    with pytest.raises(ValueError, match=f"no switch '{switch}'"):
+    with pytest.raises(ConfigError, match=f"unknown parameter '{switch}' of Published"):
         network(**{switch: False})
+    with pytest.raises(ConfigError, match="the ladder is of the multimodal network"):
+        experiment(model=tiny.model("published")).on_rung("B", 0)
 
 
 @pytest.mark.parametrize("frames", [1, 3, 5])
@@ -208,7 +215,7 @@ def test_every_input_matters(part):
 
 def test_every_parameter_receives_gradient():
     net, batch = network().train(), tiny.batch()
-    PublishedObjective(alignment=True)(net(batch), batch)["loss"].backward()
+    PublishedObjective(PublishedLoss(limit=1), alignment=True)(net(batch), batch)["loss"].backward()
     without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
 
@@ -234,8 +241,8 @@ def test_the_last_level_keeps_its_resolution():
         net = PublishedNetwork(
             tiny.model(
                 name="published",
-                appearance_backbone=Backbone(name="resnet18", weights=None),
-                motion_backbone=Backbone(name="resnet34", weights=None),
+                appearance_backbone={"name": "resnet18", "weights": None},
+                motion_backbone={"name": "resnet34", "weights": None},
                 quirks={"dilation": partly},
             ),
             tiny.VOCABULARY,
@@ -285,7 +292,7 @@ def test_overfits_one_batch():
     net = PublishedNetwork(tiny.model(name="published"), tiny.VOCABULARY).train()
     batch = tiny.batch(clips=1)
     batch.masks[1] = batch.masks[1].flip(1)  # the sentence alone decides
-    objective = PublishedObjective(alignment=True, limit=0.95)
+    objective = PublishedObjective(PublishedLoss(limit=0.95), alignment=True)
     optimizer = torch.optim.AdamW(net.parameters(), 5e-3)
     for _ in range(80):
         optimizer.zero_grad()

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmvs.config import PublishedLoss
 from mmvs.published import objective
 from mmvs.published.objective import HALF_PI, PublishedObjective, pair_entropy, tangent
 from mmvs.schema import Batch, Prediction
@@ -96,14 +97,14 @@ def batch(masks) -> Batch:
 
 def test_undecided_costs_ln_2_a_term():
     looks = torch.zeros(N, K, 4, 5)
-    terms = PublishedObjective(alignment=True)(
+    terms = PublishedObjective(PublishedLoss(limit=1), alignment=True)(
         prediction(torch.zeros(N, 16, 20), looks, looks, torch.zeros(N, K)), batch(mask(16, 20))
     )
     assert {name: round(t.item(), 5) for name, t in terms.items() if name != "loss"} == dict.fromkeys(
         ("final", "appearance_language", "motion_language", "appearance_motion"), round(math.log(2), 5)
     )
     assert terms["loss"].item() == pytest.approx(4 * math.log(2), abs=1e-5)
-    assert set(PublishedObjective(alignment=False)(
+    assert set(PublishedObjective(PublishedLoss(limit=1), alignment=False)(
         prediction(torch.zeros(N, 16, 20), looks, looks, torch.zeros(N, K)), batch(mask(16, 20))
     )) == {"loss", "final"}  # fmt: skip
 
@@ -114,7 +115,7 @@ def test_a_cell_is_what_its_centre_shows():
     masks[:, 2::4, 2::4] = (torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(0)) > 0.5).float()
     right = (masks[:, 2::4, 2::4] * 2 - 1)[:, None] * torch.ones(1, K, 1, 1) / K**0.5
     sentence = torch.ones(1, K) / K**0.5
-    terms = PublishedObjective(alignment=True)(
+    terms = PublishedObjective(PublishedLoss(limit=1), alignment=True)(
         prediction(torch.zeros(1, 16, 16), right, right, sentence), batch(masks)
     )
     assert all(terms[name] < 1e-5 for name in ("appearance_language", "motion_language", "appearance_motion"))
