@@ -120,7 +120,7 @@ def evaluate(
     trained = _trained(_experiment(params, rung, seed), quiet)
     if processes.rank() == 0:  # of `torchrun`: one process is enough to score
         result = evaluate(trained, progress=not quiet)
-        for name, kinds in result["scores"].items():
+        for name, kinds in result.scores.items():
             means = ", ".join(f"{kind} {scores['mean_iou']:.3f}" for kind, scores in kinds.items())
             print(f"{name}, mean IoU: {means}")
         print(trained.experiment.folder / "metrics.json")

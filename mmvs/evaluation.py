@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from mmvs.files import whole, write_json
 from mmvs.flow.estimators import estimator
 from mmvs.metrics import ScoresByKind, binarised, foreground_score
 from mmvs.provenance import provenance
+from mmvs.run_folder import Ladder, Result, RunFolder
 from mmvs.schema import Clip
 from mmvs.trained import TrainedNetwork
 from mmvs.training import fit
@@ -56,7 +56,7 @@ class Exchanged(Dataset):
         return Clip(**{**vars(clip), "sentences": sentences})
 
 
-def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = True) -> dict[str, Any]:
+def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = True) -> Result:
     """Score a trained run on its data sets, at the videos' resolution; what is scored already is loaded.
 
     exchanged  also score with sentences exchanged between videos, as "<data set>-shuffled"
@@ -64,16 +64,16 @@ def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = T
     Writes `metrics.json` and `samples.csv` into the run's folder and returns the former's content.
     """
     experiment = trained.experiment
-    file = experiment.folder / "metrics.json"
-    wanted = [(name, False) for name in experiment.data.evaluate_on]
+    folder = RunFolder.of(experiment)
+    evaluations = [(name, False) for name in experiment.data.evaluate_on]
     if exchanged:
-        wanted.append((experiment.data.evaluate_on[0], True))
-    labels = [f"{name}-shuffled" if shuffled else name for name, shuffled in wanted]
-    if (done := _finished(file, experiment)) and all(label in done["scores"] for label in labels):
-        return done
+        evaluations.append((experiment.data.evaluate_on[0], True))
+    labels = [f"{name}-shuffled" if shuffled else name for name, shuffled in evaluations]
+    if (result := folder.result_of(experiment)) and all(label in result.scores for label in labels):
+        return result
 
     start, scores, rows = time.monotonic(), {}, []
-    for (name, shuffled), label in zip(wanted, labels, strict=True):
+    for (name, shuffled), label in zip(evaluations, labels, strict=True):
         scores[label], table = _score(trained, name, shuffled, progress)
         rows += [] if shuffled else table
     names = dict.fromkeys([experiment.data.train_on, *experiment.data.evaluate_on])
@@ -86,12 +86,12 @@ def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = T
     if "/ladder/" in experiment.run:
         rung = experiment.run.split("/")[-2]
         command = f"python -m mmvs evaluate params/{parent}.yaml --rung {rung} --seed {experiment.seed}"
-    result = {
-        "run": experiment.run,
-        "scores": scores,
-        "steps": trained.steps,
-        "parameters": sum(p.numel() for p in trained.network.parameters()),
-        "provenance": provenance(
+    result = Result(
+        run=experiment.run,
+        scores=scores,
+        steps=trained.steps,
+        parameters=sum(p.numel() for p in trained.network.parameters()),
+        provenance=provenance(
             experiment,
             device,
             seconds,
@@ -100,9 +100,9 @@ def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = T
             **({"samples_from": lists} if lists else {}),  # scores of J-HMDB depend on it
             flow_fingerprint=estimator(experiment.flow).fingerprint,
         ),
-    }
-    _write_table(experiment.folder / "samples.csv", rows)
-    write_json(file, result)
+    )
+    _write_table(folder.samples, rows)
+    result.write(folder.metrics)
     return result
 
 
@@ -112,22 +112,22 @@ def ladder(
     seeds: list[int],
     train_missing: bool = True,
     progress: bool = True,
-) -> dict[str, Any]:
+) -> Ladder:
     """Every rung of the ablation ladder with every seed → `ladder.json`: {rung: {seed: scores}}.
 
     Finished cells are read, missing ones trained (or left out, with `train_missing` False): a broken
     ladder goes on where it stopped.
     """
-    cells: dict[str, Any] = {}
+    cells: Ladder = {}
     for rung in rungs:
         for seed in seeds:
             cell = experiment.on_rung(rung, seed)
-            done = _finished(cell.folder / "metrics.json", cell)
-            if done is None and train_missing:
-                done = evaluate(fit(cell, progress), progress, exchanged=False)
-            if done is not None:
-                cells.setdefault(rung, {})[str(seed)] = done["scores"]
-    write_json(experiment.folder / "ladder.json", cells)
+            result = RunFolder.of(cell).result_of(cell)
+            if result is None and train_missing:
+                result = evaluate(fit(cell, progress), progress, exchanged=False)
+            if result is not None:
+                cells.setdefault(rung, {})[str(seed)] = result.scores
+    write_json(RunFolder.of(experiment).ladder, cells)
     return cells
 
 
@@ -162,21 +162,6 @@ def _data_fingerprint(samples: AnnotatedVideos) -> str:
     for sample in samples:
         digest.update(repr(sample).encode())
     return digest.hexdigest()[:12]
-
-
-def _finished(file: Path, experiment: Experiment) -> dict[str, Any] | None:
-    try:
-        done = json.loads(file.read_text())
-        same = done["provenance"]["fingerprint"] == experiment.fingerprint()
-        scored = done["provenance"]["parameters"]["evaluation"] == experiment.evaluation.model_dump(
-            mode="json"
-        )
-        listed = (
-            done["provenance"]["parameters"]["data"].get("jhmdb_samples") == experiment.data.jhmdb_samples
-        )
-        return done if same and scored and listed else None
-    except (FileNotFoundError, json.JSONDecodeError, KeyError):
-        return None
 
 
 def _write_table(file: Path, rows: list[list[Any]]) -> None:

@@ -10,6 +10,7 @@ import subprocess
 from typing import Any
 
 from mmvs.config import ROOT, Experiment
+from mmvs.run_folder import Provenance
 
 _PACKAGES = (
     "torch", "torchvision", "transformers", "lightning", "numpy", "opencv-python", "opencv-python-headless",
@@ -19,28 +20,28 @@ _PACKAGES = (
 
 def provenance(
     experiment: Experiment, device: str, wall_seconds: dict[str, float], command: str, **fingerprints: Any
-) -> dict[str, Any]:
-    """Everything needed to repeat a result.
+) -> Provenance:
+    """All that is needed to repeat a result.
 
-    wall_seconds  seconds by stage ("training", "evaluation")
+    wall_seconds  stage ("training", "evaluation") → seconds
     command       the shell command that repeats it
-    fingerprints  of what it was made from, by name
+    fingerprints  data_fingerprint, flow_fingerprint and, where there are such lists, samples_from
     """
-    return {
-        "command": command,
-        "run": experiment.run,
-        "seed": experiment.seed,
-        "fingerprint": experiment.fingerprint(),
+    return Provenance(
+        command=command,
+        run=experiment.run,
+        seed=experiment.seed,
+        fingerprint=experiment.fingerprint(),
         **fingerprints,
-        "parameters": experiment.model_dump(mode="json"),
+        parameters=experiment.model_dump(mode="json"),
         **git_state(),
-        "python": platform.python_version(),
-        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
-        "device": device,
-        "wall_seconds": {stage: round(seconds, 1) for stage, seconds in wall_seconds.items()},
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-    }
+        python=platform.python_version(),
+        versions={name: version for name in _PACKAGES if (version := _version(name))},
+        device=device,
+        wall_seconds={stage: round(seconds, 1) for stage, seconds in wall_seconds.items()},
+        peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
 
 
 def git_state() -> dict[str, Any]:

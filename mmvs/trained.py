@@ -24,6 +24,7 @@ from mmvs.data.words import tokenizer
 from mmvs.files import write_json
 from mmvs.model.inference import as_scored
 from mmvs.processes import device
+from mmvs.run_folder import CheckpointFolder, RunFolder
 
 HUB = ("revision", "cache_dir", "force_download", "local_files_only", "token")  # options of a download
 Model = TypeVar("Model", bound="TrainedNetwork")
@@ -96,7 +97,7 @@ class TrainedNetwork(
             return cls.from_checkpoint(path)
         if (path / "config.json").exists():
             return cls.from_pretrained(path).to(device())
-        if (best := path / "checkpoints" / "best.ckpt").is_file():
+        if (best := RunFolder(path).checkpoints.best).is_file():
             return cls.from_checkpoint(best)
         if path.suffix == ".ckpt":
             raise FileNotFoundError(f"no checkpoint {path}")
@@ -125,7 +126,8 @@ class TrainedNetwork(
             raise FileNotFoundError(f"no checkpoint {checkpoint}: train it, `python -m mmvs train PARAMS`")
         content = _content(checkpoint)
         experiment = experiment or _experiment(checkpoint, content)
-        vocabulary = checkpoint.parent / "vocabulary"
+        beside = CheckpointFolder(checkpoint.parent)
+        vocabulary = beside.vocabulary
         if experiment.model.language.name == "small" and not vocabulary.is_dir():
             raise CheckpointError(f"{checkpoint}: the folder `vocabulary` that lay beside it is missing")
         try:
@@ -145,10 +147,8 @@ class TrainedNetwork(
                 f"which starts anew ({error})"
             ) from None
         steps, seconds = content["global_step"], content["mmvs"].get("seconds", 0.0)
-        finished = checkpoint.with_name("finished.json")
-        if finished.is_file():  # the best checkpoint is an earlier one
-            end = json.loads(finished.read_text())
-            steps, seconds = end["steps"], end["seconds"]
+        if end := beside.training_end():  # the best checkpoint is an earlier one
+            steps, seconds = end.steps, end.seconds
         return cls(experiment, network.to(device()), words, steps, seconds)
 
     @classmethod

@@ -25,6 +25,7 @@ from mmvs.data.words import tokenizer
 from mmvs.files import write_json, write_text
 from mmvs.optimisation import NetworkTraining
 from mmvs.processes import one_at_a_time
+from mmvs.run_folder import RunFolder, TrainingEnd
 from mmvs.trained import TrainedNetwork
 
 
@@ -35,18 +36,18 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
     Under `torchrun` every process trains on its share of the clips, with `training.batch` of them a step.
     Raises DataError or FlowError, naming the file, where data are missing: `catalogue.prepare` makes them.
     """
-    folder, t = experiment.folder, experiment.training
-    checkpoints = folder / "checkpoints"
+    folder, t = RunFolder.of(experiment), experiment.training
+    checkpoints = folder.checkpoints
     if t.threads:
         torch.set_num_threads(t.threads)
 
     samples = open_dataset(experiment.data.train_on, experiment.data)
     sentences = {samples[i].sentence for i in range(len(samples))}
-    with one_at_a_time(folder / "checkpoints.lock"):
-        _set_aside_other_run(experiment, checkpoints)
-        words = tokenizer(experiment.model.language, checkpoints / "vocabulary", sentences)
-    if (checkpoints / "finished.json").exists():
-        return TrainedNetwork.from_checkpoint(checkpoints / "best.ckpt", experiment)
+    with one_at_a_time(folder.lock):
+        _set_aside_other_run(experiment, folder)
+        words = tokenizer(experiment.model.language, checkpoints.vocabulary, sentences)
+    if folder.is_trained():
+        return TrainedNetwork.from_checkpoint(checkpoints.best, experiment)
 
     lightning.seed_everything(experiment.seed, verbose=False)
     training, validation = _split(samples, experiment)
@@ -69,11 +70,10 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
     val_loader = DataLoader(held_out, t.batch, **loader)
 
     # a resumed run must not overwrite its curves
-    part = f"part-{len(list((folder / 'logs').glob('part-*'))):03d}"
+    part = f"part-{len(list(folder.logs.glob('part-*'))):03d}"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advice between the progress bars
     module = NetworkTraining(experiment, len(words))
-    _keep_vocabulary(checkpoints / "vocabulary", words, module.network)
-    last = checkpoints / "last.ckpt"
+    _keep_vocabulary(checkpoints.vocabulary, words, module.network)
     trainer = lightning.Trainer(
         max_steps=t.steps,
         max_epochs=-1,
@@ -84,22 +84,24 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
         precision=_precision(t.precision),
         **processes.layout(),
         log_every_n_steps=min(10, t.steps),
-        logger=[kind(folder / "logs", name=None, version=part) for kind in (CSVLogger, TensorBoardLogger)],
+        logger=[kind(folder.logs, name=None, version=part) for kind in (CSVLogger, TensorBoardLogger)],
         callbacks=[
-            ModelCheckpoint(checkpoints, "best", "val/mean_iou", mode="max", enable_version_counter=False),
+            ModelCheckpoint(
+                checkpoints.path, "best", "val/mean_iou", mode="max", enable_version_counter=False
+            ),
             # not `save_last`: it writes at a new best only, and a killed run would go back to that one
-            ModelCheckpoint(checkpoints, "last", enable_version_counter=False),
+            ModelCheckpoint(checkpoints.path, "last", enable_version_counter=False),
             LearningRateMonitor("step"),
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
         enable_progress_bar=progress,
         enable_model_summary=False,
-    )  # fmt: skip
+    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-        resumed = last if last.exists() else None
+        resumed = checkpoints.last if checkpoints.last.exists() else None
         try:
             trainer.fit(module, train_loader, val_loader, ckpt_path=resumed, weights_only=False)
         except OSError as error:
@@ -108,21 +110,19 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
             advice = (
                 f"{error.strerror}: too little disk; make room and call fit again, it goes on from last.ckpt"
             )
-            raise OSError(error.errno, advice, str(folder)) from error
+            raise OSError(error.errno, advice, str(folder.path)) from error
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # from here on every process is on its own again
     if trainer.is_global_zero:
-        _join_curves(folder / "logs")
+        _join_curves(folder)
     if trainer.interrupted:
         raise KeyboardInterrupt(f"training stopped at step {trainer.global_step}; call fit again to go on")
     if trainer.is_global_zero:
-        done = {
-            "fingerprint": experiment.fingerprint(),
-            "steps": trainer.global_step,
-            "seconds": module.seconds,
-        }
-        write_json(checkpoints / "finished.json", done)
-    return TrainedNetwork.from_checkpoint(checkpoints / "best.ckpt", experiment)
+        end = TrainingEnd(
+            fingerprint=experiment.fingerprint(), steps=trainer.global_step, seconds=module.seconds
+        )
+        write_json(checkpoints.finished, end.model_dump())
+    return TrainedNetwork.from_checkpoint(checkpoints.best, experiment)
 
 
 @rank_zero_only
@@ -146,8 +146,8 @@ def _split(samples, experiment: Experiment) -> tuple[list[int], list[int]]:
     return training, validation
 
 
-def _set_aside_other_run(experiment: Experiment, checkpoints: Path) -> None:
-    mark = checkpoints / "fingerprint"
+def _set_aside_other_run(experiment: Experiment, folder: RunFolder) -> None:
+    checkpoints, mark = folder.checkpoints.path, folder.checkpoints.fingerprint
     if mark.exists() and (old := mark.read_text().strip()) != experiment.fingerprint():
         aside = checkpoints.with_name(f"checkpoints-{old}")
         warnings.warn(f"{checkpoints} holds a run with other parameters: moved to {aside.name}", stacklevel=3)
@@ -155,18 +155,17 @@ def _set_aside_other_run(experiment: Experiment, checkpoints: Path) -> None:
         while aside.exists():
             aside, number = checkpoints.with_name(f"checkpoints-{old}-{number}"), number + 1
         checkpoints.rename(aside)
-        logs = checkpoints.with_name("logs")
-        if logs.exists():
-            logs.rename(aside / "logs")
+        if folder.logs.exists():
+            folder.logs.rename(aside / folder.logs.name)
     checkpoints.mkdir(parents=True, exist_ok=True)
     write_text(mark, experiment.fingerprint())
 
 
-def _join_curves(logs: Path) -> None:
+def _join_curves(folder: RunFolder) -> None:
     """One metrics.csv from all parts of a run that was broken and resumed; later parts win."""
-    parts = [pd.read_csv(file) for file in sorted(logs.glob("part-*/metrics.csv"))]
+    parts = [pd.read_csv(file) for file in sorted(folder.logs.glob("part-*/metrics.csv"))]
     if parts:
-        pd.concat(parts).groupby("step", as_index=False).last().to_csv(logs / "metrics.csv", index=False)
+        pd.concat(parts).groupby("step", as_index=False).last().to_csv(folder.curves, index=False)
 
 
 def _precision(wanted: str) -> str:

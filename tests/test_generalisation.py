@@ -1,7 +1,5 @@
 """The path from A2D-Sentences to J-HMDB-Sentences without fine-tuning, on moving shapes in both layouts."""
 
-import json
-
 import pytest
 import tiny
 
@@ -49,10 +47,10 @@ def trained(run):
 
 def test_both_are_scored_and_the_list_of_samples_is_named(run, trained):
     result = evaluate(trained, progress=False)
-    assert list(result["scores"]) == ["a2d-test", "jhmdb", "a2d-test-shuffled"]
-    assert result["scores"]["jhmdb"]["all"]["samples"] == 12 == len(open_dataset("jhmdb", run.data))
-    assert list(result["provenance"]["data_fingerprint"]) == ["a2d-train", "a2d-test", "jhmdb"]
-    (name, listed), *others = result["provenance"]["samples_from"].items()
+    assert list(result.scores) == ["a2d-test", "jhmdb", "a2d-test-shuffled"]
+    assert result.scores["jhmdb"]["all"]["samples"] == 12 == len(open_dataset("jhmdb", run.data))
+    assert list(result.provenance.data_fingerprint) == ["a2d-train", "a2d-test", "jhmdb"]
+    (name, listed), *others = result.provenance.samples_from.items()
     assert name == "jhmdb" and listed.startswith("mmvs_jhmdb_samples.csv (12 samples") and not others
     assert cited_scores.measured_here(result).loc["J-HMDB-Sentences", "list of samples"] == listed
     assert "mmvs_jhmdb_samples.csv" in tables.provenance(result).loc["samples_from", "value"]
@@ -66,11 +64,11 @@ def test_another_list_is_another_evaluation_of_the_same_training(run, trained, t
     other = run.model_copy(update={"data": data})
     assert other.fingerprint() == run.fingerprint()
     result = evaluate(fit(other, progress=False), progress=False)
-    assert result["scores"]["jhmdb"]["all"]["samples"] == 2
-    assert result["provenance"]["samples_from"]["jhmdb"].startswith("mine.csv (2 samples")
+    assert result.scores["jhmdb"]["all"]["samples"] == 2
+    assert result.provenance.samples_from["jhmdb"].startswith("mine.csv (2 samples")
     again = evaluate(trained, progress=False)
-    assert again["scores"]["jhmdb"] == before["scores"]["jhmdb"]
-    assert json.loads((run.folder / "metrics.json").read_text()) == again
+    assert again.scores["jhmdb"] == before.scores["jhmdb"]
+    assert (run.folder / "metrics.json").read_text() == again.text()
 
 
 def test_figures_and_tracks_show_folders_of_pictures_as_well(trained, run):

@@ -119,23 +119,23 @@ def test_every_parameter_is_in_one_group_and_norms_do_not_decay(run):
 def test_metrics_file_has_the_fixed_layout_and_is_computed_once(run, trained, monkeypatch):
     result = evaluate(trained, progress=False)
     written = json.loads((run.folder / "metrics.json").read_text())
-    assert written == result and result["run"] == "tiny"
-    assert set(result["scores"]) == {
+    assert written == result.model_dump(exclude_unset=True) and result.run == "tiny"
+    assert set(result.scores) == {
         "moving_shapes-test",
         "moving_shapes-unseen",
         "moving_shapes-test-shuffled",
     }
-    for groups in result["scores"].values():
+    for groups in result.scores.values():
         assert {"mean_iou", "overall_iou", "precision@0.5", "map", "selection_accuracy"} <= set(groups["all"])
         assert sum(g["samples"] for kind, g in groups.items() if kind != "all") == groups["all"]["samples"]
-    origin = result["provenance"]
-    assert origin["fingerprint"] == run.fingerprint() and origin["seed"] == 0
-    assert len(set(origin["data_fingerprint"].values())) == 3 and origin["flow_fingerprint"]
-    assert origin["wall_seconds"]["training"] > 0 and origin["peak_memory_mb"] > 0
+    origin = result.provenance
+    assert origin.fingerprint == run.fingerprint() and origin.seed == 0
+    assert len(set(origin.data_fingerprint.values())) == 3 and origin.flow_fingerprint
+    assert origin.wall_seconds["training"] > 0 and origin.peak_memory_mb > 0
     table = pd.read_csv(run.folder / "samples.csv")
     scored = table[table.data_set == "moving_shapes-test"]
     assert scored.iou.mean() == pytest.approx(
-        result["scores"]["moving_shapes-test"]["all"]["mean_iou"], abs=1e-4
+        result.scores["moving_shapes-test"]["all"]["mean_iou"], abs=1e-4
     )
 
     monkeypatch.setattr(evaluation, "_score", lambda *_: pytest.fail("scored again"))
@@ -209,7 +209,7 @@ def test_ladder_trains_what_is_missing_and_reads_the_rest(run, trained, monkeypa
 def test_a_corrupt_metrics_file_is_computed_anew(run, trained):
     file = run.folder / "metrics.json"
     file.write_text('{"run": "tiny", "sco')
-    assert evaluate(trained, progress=False)["run"] == "tiny"
+    assert evaluate(trained, progress=False).run == "tiny"
     assert json.loads(file.read_text())["run"] == "tiny"
 
 

@@ -1,6 +1,7 @@
 """A tiny model and random batches, shared by the tests of the model and its training."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from mmvs.__main__ import main
 from mmvs.config import Model, experiment
 from mmvs.data.words import tokenizer
 from mmvs.model.network import Network
+from mmvs.run_folder import Provenance, Result, Scores
 from mmvs.schema import Batch
 from mmvs.trained import TrainedNetwork
 
@@ -83,6 +85,36 @@ def checkpoint(trained: TrainedNetwork, folder: Path) -> Path:
     }
     torch.save(kept, folder / "best.ckpt")
     return folder / "best.ckpt"
+
+
+def result(scores: Scores | None = None, steps: int = 700, **provenance: Any) -> Result:
+    """A metrics.json; by default of one data set with two kinds of sentences."""
+    origin = {
+        "command": "papermill",
+        "run": "r",
+        "seed": 5,
+        "fingerprint": "0" * 12,
+        "data_fingerprint": {"shapes-test": "1" * 12},
+        "flow_fingerprint": {"name": "dis"},
+        "parameters": {},
+        "git_commit": "0123456789abcdef",
+        "git_dirty": True,
+        "python": "3.11.7",
+        "versions": {"torch": "2.9", "numpy": "2.0"},
+        "device": "cpu",
+        "wall_seconds": {},
+        "peak_memory_mb": 100,
+        "date": "2024-05-06T07:08:09+00:00",
+        **provenance,
+    }
+    kinds = {"motion": {"mean_iou": 0.9, "samples": 3}, "all": {"mean_iou": 0.8, "samples": 8}}
+    return Result(
+        run="r",
+        scores=scores or {"shapes-test": kinds},
+        steps=steps,
+        parameters=1000,
+        provenance=Provenance(**origin),
+    )
 
 
 def command(*words: object) -> int:

@@ -9,6 +9,7 @@ from mmvs.config import Experiment, resolve
 from mmvs.data.a2d import A2DSentences
 from mmvs.files import write_json
 from mmvs.flow.estimators import endpoint_error, estimator
+from mmvs.run_folder import RunFolder
 from mmvs.shapes import writing
 from mmvs.video.files import read_frames
 
@@ -42,4 +43,4 @@ def against_exact(experiment: Experiment, clips: int) -> pd.DataFrame:
 def save(summary: pd.Series, experiment: Experiment) -> None:
     """Write the means, in pixels, with the estimator they are of, to `flow_quality.json` of the run."""
     content = {"pixels": summary.to_dict(), "flow": experiment.flow.model_dump(mode="json")}
-    write_json(experiment.folder / "flow_quality.json", content)
+    write_json(RunFolder.of(experiment).flow_quality, content)

@@ -7,10 +7,12 @@ mmvs.metrics. A figure stands here only if it was read at the source named with 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from mmvs.run_folder import Result
 
 MEASURES = {
     **{f"precision@{k / 10}": f"P@{k / 10}" for k in range(5, 10)},
@@ -66,25 +68,25 @@ ELSEWHERE = [
 ]  # fmt: skip
 
 
-def measured_here(result: dict[str, Any]) -> pd.DataFrame:
+def measured_here(result: Result) -> pd.DataFrame:
     """A metrics.json in the layout of the field's tables, per cent: a row a data set.
 
     Where a data set can be sampled in several ways, the last column names the list that was used.
     """
-    lists = result.get("provenance", {}).get("samples_from", {})
+    lists = result.provenance.samples_from
     rows = {
         NAMES.get(name, name): {
             **{label: 100 * kinds["all"].get(key, np.nan) for key, label in MEASURES.items()},
             "samples": str(kinds["all"].get("samples", "")),
             "list of samples": lists.get(name.removesuffix("-shuffled"), ""),
         }
-        for name, kinds in result["scores"].items()
+        for name, kinds in result.scores.items()
     }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("data set")
     return table if lists else table.drop(columns="list of samples")
 
 
-def elsewhere(result: dict[str, Any]) -> pd.DataFrame:
+def elsewhere(result: Result) -> pd.DataFrame:
     """What others published on the data sets of a metrics.json, with the source; may be empty.
 
     Lists of sampled J-HMDB frames differ between papers: its scores are comparable only roughly.
@@ -95,7 +97,7 @@ def elsewhere(result: dict[str, Any]) -> pd.DataFrame:
             "source": line.source,
         }
         for line in ELSEWHERE
-        if line.data_set in result["scores"]
+        if line.data_set in result.scores
     }
     table = pd.DataFrame(list(rows.values()), columns=[*MEASURES.values(), "source"])
     table.index = pd.MultiIndex.from_tuples(rows or [], names=["data set", "method"])

@@ -20,7 +20,7 @@ from PIL import Image
 from mmvs.config import ROOT, Experiment, resolve
 from mmvs.files import whole
 from mmvs.report.runs import as_page, as_readme, runs
-from mmvs.report.tables import ReportError
+from mmvs.run_folder import ReportError, RunFolder
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1080px; margin: 2em auto;
@@ -98,7 +98,7 @@ def save(figure: Figure, folder: Path, name: str, colours: int | None = 256) -> 
     colours  at most: notebook, page and file hold the picture each, and at full depth (None) noisy frames
              make it three times as large
     """
-    path = Path(folder) / "figures" / f"{name}.png"
+    path = RunFolder(Path(folder)).figures / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=figure.dpi, bbox_inches="tight")

@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import Environment
 
 from mmvs.config import LADDER, ROOT
-from mmvs.report.tables import ReportError, kinds_first, read_result
+from mmvs.report.tables import kinds_first
+from mmvs.run_folder import ReportError, Result, RunFolder, Scores
 
 THUMBNAILS = (
     "scores",
@@ -66,11 +67,14 @@ class Run:
     """One folder under reports/, as the lists show it."""
 
     name: str
-    scores: dict[str, Any] = field(default_factory=dict)  # of metrics.json
-    provenance: dict[str, Any] = field(default_factory=dict)
+    result: Result | None = None
     problem: str = ""  # why the scores cannot be read
     links: dict[str, str] = field(default_factory=dict)  # text -> relative link
     thumbnails: list[str] = field(default_factory=list)
+
+    @property
+    def scores(self) -> Scores:
+        return self.result.scores if self.result else {}
 
     @property
     def data_set(self) -> str:
@@ -90,38 +94,38 @@ class Run:
 
     @property
     def seed(self) -> str:
-        return str(self.provenance.get("seed", ""))
+        return str(self.result.provenance.seed) if self.result else ""
 
     @property
     def date(self) -> str:
-        return str(self.provenance.get("date", ""))[:10]
+        return self.result.provenance.day if self.result else ""
 
     @property
     def commit(self) -> str:
-        return str(self.provenance.get("git_commit") or "")[:10] + (
-            "+" if self.provenance.get("git_dirty") else ""
-        )
+        return self.result.provenance.commit if self.result else ""
 
     @property
     def parameters(self) -> str:
         """The parameters that tell runs apart, in a line."""
-        given = self.provenance.get("parameters") or {}
-        data, model, training = (given.get(part, {}) for part in ("data", "model", "training"))
+        if self.result is None:
+            return ""
+        part = self.result.provenance.part
+        data, model, training = part("data"), part("model"), part("training")
         switches = {
             name: model.get(name) for name in ("motion", "transformer", "language_guided", "alignment")
         }
         rung = next((rung for rung, values in LADDER.items() if values == switches), "")
         off = ", ".join(f"no {name}" for name, value in switches.items() if value is False)
-        told = {
+        differences = {
             "model": "published" if model.get("name") == "published" else rung or off,
             "width": model.get("width"),
             "trained on": data.get("train_on"),
             "frames": data.get("frames"),
             "steps": training.get("steps"),
             "clips a step": training.get("batch"),
-            "flow": given.get("flow", {}).get("estimator"),
+            "flow": part("flow").get("estimator"),
         }
-        return ", ".join(f"{name} {value}" for name, value in told.items() if value)
+        return ", ".join(f"{name} {value}" for name, value in differences.items() if value)
 
     def score(self, kind: str) -> str:
         value = self.scores.get(self.data_set, {}).get(kind, {}).get("mean_iou")
@@ -133,29 +137,28 @@ def runs(reports: Path) -> list[Run]:
 
     The notebooks' default run, `smoke`, is left out: it exists only where somebody tried them.
     """
-    found = []
-    for folder in sorted(p for p in Path(reports).iterdir() if p.is_dir() and p.name != "smoke"):
-        result_file, notebooks = folder / "metrics.json", sorted(folder.glob("*.ipynb"))
-        if not (result_file.exists() or notebooks):
+    all_runs = []
+    for path in sorted(p for p in Path(reports).iterdir() if p.is_dir() and p.name != "smoke"):
+        folder = RunFolder(path)
+        if not (folder.is_scored() or folder.notebooks):
             continue
         run = Run(folder.name)
         try:
-            result = read_result(result_file) if result_file.exists() else {}
-            run.scores, run.provenance = result.get("scores", {}), result.get("provenance", {})
+            run.result = folder.result() if folder.is_scored() else None
         except ReportError as error:
             run.problem = str(error).replace(f"{reports}{os.sep}", "")
-        pages = [p.with_suffix(".html") if p.with_suffix(".html").exists() else p for p in notebooks]
-        files = [*pages, *(folder / name for name in ("metrics.json", "ladder.json", "flow_quality.json"))]
+        pages = [p.with_suffix(".html") if p.with_suffix(".html").exists() else p for p in folder.notebooks]
+        files = [*pages, folder.metrics, folder.ladder, folder.flow_quality]
         run.links = {
             p.name.removesuffix(".html"): p.relative_to(reports).as_posix() for p in files if p.exists()
         }
         params = ROOT / "params" / f"{folder.name}.yaml"
         if params.exists() and Path(reports).resolve() == ROOT / "reports":
             run.links["parameters"] = f"../params/{params.name}"
-        pictures = [folder / "figures" / f"{name}.png" for name in THUMBNAILS]
+        pictures = [folder.figures / f"{name}.png" for name in THUMBNAILS]
         run.thumbnails = [p.relative_to(reports).as_posix() for p in pictures if p.exists()][:2]
-        found.append(run)
-    return found
+        all_runs.append(run)
+    return all_runs
 
 
 def _markdown(value: Any) -> Any:
@@ -165,16 +168,16 @@ def _markdown(value: Any) -> Any:
     )
 
 
-def as_page(found: list[Run]) -> str:
+def as_page(runs: list[Run]) -> str:
     """The body of reports/index.html."""
-    return Environment(autoescape=True).from_string(INDEX).render(runs=found, kinds=_kinds(found))
+    return Environment(autoescape=True).from_string(INDEX).render(runs=runs, kinds=_kinds(runs))
 
 
-def as_readme(found: list[Run]) -> str:
+def as_readme(runs: list[Run]) -> str:
     """The text of reports/README.md."""
     template = Environment(autoescape=False, finalize=_markdown).from_string(LIST)
-    return template.render(runs=found, kinds=_kinds(found)).rstrip() + "\n"
+    return template.render(runs=runs, kinds=_kinds(runs)).rstrip() + "\n"
 
 
-def _kinds(found: list[Run]) -> list[str]:
-    return kinds_first({kind for run in found for kind in run.scores.get(run.data_set, {})})
+def _kinds(runs: list[Run]) -> list[str]:
+    return kinds_first({kind for run in runs for kind in run.scores.get(run.data_set, {})})

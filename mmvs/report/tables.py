@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from mmvs.config import LADDER
+from mmvs.run_folder import Ladder, Result, RunFolder
 
 KINDS = ("appearance", "motion", "both", "temporal")  # of sentences, where a data set records them
 MEASURES = {
@@ -27,32 +27,6 @@ MEASURES = {
 }
 
 
-class ReportError(ValueError):
-    """A result file that cannot be read; the text names it and says what would do."""
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A result file; ReportError names it when it is missing or no JSON object."""
-    try:
-        content = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise ReportError(f"no result file {path}: run 03_train of this experiment first") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ReportError(f"{path} is not JSON ({error}): delete it and run its notebook again") from None
-    if not isinstance(content, dict):
-        raise ReportError(f"{path}: expected an object, found {type(content).__name__}")
-    return content
-
-
-def read_result(path: Path) -> dict[str, Any]:
-    """A run's metrics.json; ReportError also when it has no scores."""
-    result = read_json(path)
-    scores = result.get("scores")
-    if not (isinstance(scores, dict) and scores and all(_has_scores(kinds) for kinds in scores.values())):
-        raise ReportError(f"{path}: expected 'scores' with an 'all' for every data set; run 03_train again")
-    return result
-
-
 def kinds_first(names: Any) -> list[str]:
     """Names of kinds in the order every table and figure shows: all, the known kinds, others."""
     names = set(names)
@@ -60,11 +34,11 @@ def kinds_first(names: Any) -> list[str]:
     return known + sorted(names - set(known))
 
 
-def scores(result: dict[str, Any]) -> pd.DataFrame:
-    """A metrics.json as a table: one row per (data set, sentences), one column per measure it holds."""
+def scores(result: Result) -> pd.DataFrame:
+    """A result as a table: one row per (data set, sentences), one column per measure it holds."""
     rows = {
         (data_set, kind): {MEASURES[key]: kinds[kind].get(key, np.nan) for key in MEASURES}
-        for data_set, kinds in result["scores"].items()
+        for data_set, kinds in result.scores.items()
         for kind in kinds_first(kinds)
     }
     table = pd.DataFrame.from_dict(rows, orient="index").dropna(axis="columns", how="all")
@@ -72,39 +46,42 @@ def scores(result: dict[str, Any]) -> pd.DataFrame:
     return table.astype({"samples": int}) if "samples" in table else table
 
 
-def compared(results: dict[str, dict[str, Any]], data_set: str, measure: str = "mean_iou") -> pd.DataFrame:
+def compared(results: dict[str, Result], data_set: str, measure: str = "mean_iou") -> pd.DataFrame:
     """One measure of several runs: rows are kinds of sentences, columns the runs that know the data set."""
     columns = {
-        run: {kind: values.get(measure, np.nan) for kind, values in result["scores"][data_set].items()}
+        run: {kind: values.get(measure, np.nan) for kind, values in result.scores[data_set].items()}
         for run, result in results.items()
-        if data_set in result["scores"]
+        if data_set in result.scores
     }
     table = pd.DataFrame(columns)
     return table.reindex(kinds_first(table.index)).rename_axis("sentences")
 
 
-def finished(reports: Path, names: list[str]) -> dict[str, dict[str, Any]]:
-    """The metrics.json of those of the named runs that have one."""
-    paths = {name: Path(reports) / name / "metrics.json" for name in names}
-    return {name: read_result(path) for name, path in paths.items() if path.exists()}
+def finished(reports: Path, names: list[str]) -> dict[str, Result]:
+    """The results of those of the named runs that have one."""
+    folders = {name: RunFolder(Path(reports) / name) for name in names}
+    return {name: folder.result() for name, folder in folders.items() if folder.is_scored()}
 
 
-def provenance(result: dict[str, Any]) -> pd.DataFrame:
+def provenance(result: Result) -> pd.DataFrame:
     """Where a result came from, in two columns; parameters are left out: they have a file of their own."""
-    known = {k: v for k, v in result.get("provenance", {}).items() if k != "parameters"}
+    fields = result.provenance.model_dump(exclude_unset=True, exclude={"parameters"})
     flat = {
-        k: ", ".join(f"{a} {b}" for a, b in v.items()) if isinstance(v, dict) else v for k, v in known.items()
+        name: ", ".join(f"{a} {b}" for a, b in value.items()) if isinstance(value, dict) else value
+        for name, value in fields.items()
     }
-    return pd.DataFrame({"value": {k: str(v) for k, v in flat.items()}}, dtype=object).rename_axis("what")
+    return pd.DataFrame(
+        {"value": {name: str(value) for name, value in flat.items()}}, dtype=object
+    ).rename_axis("what")
 
 
-def ladder_cells(ladder: dict[str, Any], data_set: str, measure: str = "mean_iou") -> pd.DataFrame:
+def ladder_cells(ladder: Ladder, data_set: str, measure: str = "mean_iou") -> pd.DataFrame:
     """A ladder.json as one row per (rung, seed, kind) that is finished; columns rung, seed, kind, value."""
     rows = [
         {"rung": rung, "seed": int(seed), "kind": kind, "value": values[measure]}
         for rung in LADDER
         for seed, cell in ladder.get(rung, {}).items()
-        for kind, values in cell.get("scores", cell).get(data_set, {}).items()
+        for kind, values in cell.get(data_set, {}).items()
         if measure in values
     ]
     return pd.DataFrame(rows, columns=["rung", "seed", "kind", "value"])
@@ -114,12 +91,6 @@ def half_width(values: pd.Series) -> float:
     """Half of the 95 % confidence interval of the mean (Student's t); NaN with fewer than two values."""
     n = len(values)
     return float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-
-
-def intervals(cells: pd.DataFrame) -> pd.DataFrame:
-    """Over the seeds: rung, kind, mean, half (of the 95 % interval) and seeds (how many)."""
-    groups = cells.groupby(["rung", "kind"], sort=False)["value"]
-    return groups.agg(mean="mean", half=half_width, seeds="size").reset_index()
 
 
 def increments(cells: pd.DataFrame, kind: str = "all") -> pd.DataFrame:
@@ -151,16 +122,6 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(picks, ignore_index=True)
 
 
-def _has_scores(kinds: Any) -> bool:
-    """Whether this is {kind: {measure: number}} with an "all" among its kinds."""
-    if not isinstance(kinds, dict) or "all" not in kinds:
-        return False
-    numbers = (int, float, type(None))
-    return all(
-        isinstance(k, dict) and all(isinstance(v, numbers) for v in k.values()) for k in kinds.values()
-    )
-
-
 def for_animation(table: pd.DataFrame) -> list[int]:
     """Positions of two samples of a samples.csv: the best answers about two objects of one clip.
 
@@ -174,21 +135,24 @@ def for_animation(table: pd.DataFrame) -> list[int]:
     return pairs.loc[pairs["video_id"] == weaker.iloc[0]["video_id"], "index"].tolist()
 
 
-def ladder_provenance(folder: Path, ladder: dict[str, Any]) -> pd.DataFrame:
-    """Where the cells of a ladder came from, one row each; `folder` is the run's, a ladder.json its cells."""
-    rows = {}
+def ladder_provenance(folder: Path, ladder: Ladder) -> pd.DataFrame:
+    """Where the cells of a ladder came from, one row each.
+
+    folder  of the run whose ladder this is
+    """
+    run, rows = RunFolder(Path(folder)), {}
     for rung, seeds in ladder.items():
         for seed in seeds:
-            cell = Path(folder) / "ladder" / rung / seed / "metrics.json"
-            result = read_result(cell if cell.exists() else Path(folder) / "metrics.json")  # the run itself
-            known = result.get("provenance", {})
+            cell = run.cell(rung, seed)
+            result = (cell if cell.is_scored() else run).result()  # one cell is the run itself
+            origin = result.provenance
             rows[rung, seed] = {
-                "steps": result.get("steps"),
-                "parameters": result.get("parameters"),
-                "training, min": round(known.get("wall_seconds", {}).get("training", np.nan) / 60, 1),
-                "device": known.get("device"),
-                "commit": str(known.get("git_commit"))[:10] + ("+" if known.get("git_dirty") else ""),
-                "date": str(known.get("date"))[:10],
+                "steps": result.steps,
+                "parameters": result.parameters,
+                "training, min": round(origin.wall_seconds.get("training", np.nan) / 60, 1),
+                "device": origin.device,
+                "commit": origin.commit,
+                "date": origin.day,
             }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["rung", "seed"] if rows else None)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tiny
 
 from mmvs.metrics import SegmentationMetrics
 from mmvs.report import cited_scores
@@ -13,7 +14,7 @@ def result(*names, lists=None):
     mask[:8] = True
     metrics.update(mask, np.ones((10, 10), bool), 0.5)
     scores = {name: {"all": metrics.compute() | {"selection_accuracy": 1.0}} for name in names}
-    return {"scores": scores, "provenance": {"samples_from": lists} if lists else {}}
+    return tiny.result(scores, **({"samples_from": lists} if lists else {}))
 
 
 def test_measured_scores_have_the_fields_columns_in_per_cent():

@@ -17,7 +17,7 @@ from PIL import Image
 
 from mmvs.config import LADDER, ROOT, experiment
 from mmvs.report import charts, cited_scores, pages, pictures, runs, sentence_survey, survey, tables
-from mmvs.report.tables import ReportError
+from mmvs.run_folder import ReportError, Result
 from mmvs.schema import Example, Sample
 from mmvs.verify.findings import Finding, Verification
 
@@ -26,22 +26,16 @@ EVIL = "<script>alert(1)</script>"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
-def result(mean_iou=0.8, data_set="shapes-test", **more):
+def result(mean_iou=0.8, data_set="shapes-test", steps=700, **provenance):
     kinds = {"motion": {"mean_iou": 0.9, "samples": 3}, "all": {"mean_iou": mean_iou, "samples": 8}}
-    switches = LADDER["B+M"]
-    provenance = {
-        "seed": 5,
-        "date": "2024-05-06T07:08:09+00:00",
-        "git_commit": "0123456789abcdef",
-        "git_dirty": True,
-        "versions": {"torch": "2.9", "numpy": "2.0"},
-        "parameters": {"model": {**switches, "width": 48}, "training": {"steps": 700}},
-    }
-    return {"run": "r", "scores": {data_set: kinds}, "provenance": provenance, **more}
+    parameters = {"model": {**LADDER["B+M"], "width": 48}, "training": {"steps": 700}}
+    return tiny.result({data_set: kinds}, steps, **{"parameters": parameters, **provenance})
 
 
 def write(folder, content, name="metrics.json"):
     folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, Result):
+        content = content.text()
     (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
     return folder / name
 
@@ -100,7 +94,7 @@ def test_scores_are_one_row_per_data_set_and_kind():
 
 def test_runs_are_compared_where_they_know_the_data_set():
     other = result(mean_iou=0.3)
-    del other["scores"]["shapes-test"]["motion"]
+    del other.scores["shapes-test"]["motion"]
     table = tables.compared({"full": result(), "less": other, "foreign": result(data_set="x")}, "shapes-test")
     assert list(table) == ["full", "less"] and list(table.index) == ["all", "motion"]
     assert table.loc["all"].tolist() == [0.8, 0.3]
@@ -117,26 +111,6 @@ def test_provenance_leaves_the_parameters_out_and_flattens_versions():
     table = tables.provenance(result())
     assert table.loc["versions", "value"] == "torch 2.9, numpy 2.0"
     assert table.loc["seed", "value"] == "5" and "parameters" not in table.index
-
-
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        ("{", "is not JSON"),
-        ([], "found list"),
-        ({}, "expected 'scores'"),
-        ({"scores": {}}, "expected 'scores'"),
-        ({"scores": {"d": {"motion": {}}}}, "expected 'scores'"),
-        ({"scores": {"d": {"all": 3}}}, "expected 'scores'"),
-        ({"scores": {"d": {"all": {"mean_iou": "high"}}}}, "expected 'scores'"),
-    ],
-)
-def test_a_damaged_result_is_named(tmp_path, content, complaint):
-    file = write(tmp_path, content)
-    with pytest.raises(ReportError, match=f"metrics.json.*{complaint}"):
-        tables.read_result(file)
-    with pytest.raises(ReportError, match="no result file .*absent.json"):
-        tables.read_result(tmp_path / "absent.json")
 
 
 def test_half_width_is_students_t():
@@ -170,13 +144,11 @@ def test_increments_of_an_unfinished_ladder():
 
 
 def test_ladder_cells_read_the_file_of_a_ladder(tmp_path):
-    file = write(tmp_path, cells(B=[0.2], unheard=[0.9]), "ladder.json")
-    found = tables.ladder_cells(tables.read_json(file), "d")
-    assert found[["rung", "seed", "kind"]].values.tolist() == [["B", 0, "all"], ["B", 0, "motion"]]
-    assert found["value"].tolist() == pytest.approx([0.2, 0.3])
-    assert tables.ladder_cells(tables.read_json(file), "another data set").empty
-    means = tables.intervals(found).set_index("kind")
-    assert means.loc["motion", "mean"] == pytest.approx(0.3) and means.loc["motion", "seeds"] == 1
+    ladder = json.loads(write(tmp_path, cells(B=[0.2], unheard=[0.9]), "ladder.json").read_text())
+    table = tables.ladder_cells(ladder, "d")
+    assert table[["rung", "seed", "kind"]].values.tolist() == [["B", 0, "all"], ["B", 0, "motion"]]
+    assert table["value"].tolist() == pytest.approx([0.2, 0.3])
+    assert tables.ladder_cells(ladder, "another data set").empty
 
 
 class Shapes:
@@ -268,9 +240,7 @@ def test_animations_are_of_two_objects_of_the_best_clip():
 
 def test_cells_of_a_ladder_say_where_they_came_from(tmp_path):
     write(tmp_path, result(steps=700))
-    cell = result(steps=300)
-    cell["provenance"]["wall_seconds"] = {"training": 90}
-    write(tmp_path / "ladder" / "B" / "0", cell)
+    write(tmp_path / "ladder" / "B" / "0", result(steps=300, wall_seconds={"training": 90}))
     table = tables.ladder_provenance(tmp_path, cells(**{"B": [0.2], "B+M": [0.3]}))
     assert list(table.index) == [("B", "0"), ("B+M", "0")]
     assert table["steps"].tolist() == [300, 700], "the second cell is the run itself"
@@ -474,13 +444,14 @@ def reports(tmp_path):
     for run in ("full", "going"):
         nbformat.write(new_notebook(), folder / run / "03_train.ipynb")
     write(folder / "broken", '{"scores": ')
-    hostile = result(0.123, data_set=f"d|{EVIL}")
-    hostile["provenance"] |= {
-        "date": "<b>|now",
-        "git_commit": "<i>|",
-        "parameters": {"flow": {"estimator": EVIL}},
-    }
-    hostile["scores"][f"d|{EVIL}"]["<u>kind"] = {"mean_iou": 0.5}
+    hostile = result(
+        0.123,
+        data_set=f"d|{EVIL}",
+        date="<b>|now",
+        git_commit="<i>|",
+        parameters={"flow": {"estimator": EVIL}},
+    )
+    hostile.scores[f"d|{EVIL}"]["<u>kind"] = {"mean_iou": 0.5}
     write(folder / '"><script>x', hostile)
     write(folder / "full" / "ladder" / "B" / "0", result(0.777))
     write(folder / "smoke", result(0.666))
@@ -555,8 +526,9 @@ def test_damage_inside_a_file_does_not_stop_the_list(reports):
     damaged = [
         {},
         {"scores": {"d": {"all": 3}}},
-        result(provenance=[1]),
-        result(provenance={"parameters": [1]}),
+        result().model_dump() | {"provenance": [1]},
+        result().model_dump() | {"provenance": result().provenance.model_dump() | {"parameters": [1]}},
+        result(parameters={"data": [1]}),
     ]
     for number, content in enumerate(damaged):
         write(reports / f"damaged{number}", content)
@@ -612,7 +584,7 @@ def test_sentences_and_names_from_outside_reach_a_page_escaped(tmp_path):
     """Whatever an annotation file or a folder holds, its text opens no tag, in tables or in plain text."""
     texts = {"set": [(EVIL, "0", f"a dog {EVIL}"), ("v", "1", "<img src=x onerror=alert(1)>")]}
     findings = [Finding(EVIL, "none", "1", "missing", f"put it there: {EVIL}")]
-    result = {"scores": {EVIL: {"all": {"mean_iou": 0.5}}}, "provenance": {"samples_from": {EVIL: EVIL}}}
+    result = tiny.result({EVIL: {"all": {"mean_iou": 0.5}}}, samples_from={EVIL: EVIL})
     tables_shown = [
         Verification("set", findings).table(),
         sentence_survey.measured(texts["set"]),
