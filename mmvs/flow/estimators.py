@@ -234,20 +234,3 @@ def endpoint_error(estimated: np.ndarray, exact: np.ndarray, mask: np.ndarray | 
     distance = np.linalg.norm(np.asarray(estimated, np.float64) - exact, axis=0)
     chosen = distance if mask is None else distance[np.asarray(mask, bool)]
     return float(chosen.mean()) if chosen.size else float("nan")
-
-
-def quality(
-    estimate: Estimator, frames: np.ndarray, exact: np.ndarray, masks: np.ndarray
-) -> dict[str, float]:
-    """End-point error in pixels inside and outside a clip's objects, mean over its frames.
-
-    frames  uint8 (T, H, W, 3)
-    exact   float (T, 2, H, W)   from frame t to t + 1; the last frame has no next one and is not judged
-    masks   bool (T, H, W)       True on any object
-    """
-    pairs = list(zip(flows(estimate, frames), exact, np.asarray(masks, bool), strict=True))[:-1]
-    errors = {
-        "inside": [endpoint_error(flow, truth, mask) for flow, truth, mask in pairs],
-        "outside": [endpoint_error(flow, truth, ~mask) for flow, truth, mask in pairs],
-    }
-    return {side: float(np.nanmean(values)) if values else float("nan") for side, values in errors.items()}

@@ -11,7 +11,7 @@ import pytest
 
 import mmvs.flow.store
 from mmvs.config import Flow
-from mmvs.flow.estimators import FlowError, endpoint_error, estimator, flows, quality
+from mmvs.flow.estimators import FlowError, endpoint_error, estimator, flows
 from mmvs.flow.store import STEPS, FlowStore
 from mmvs.video.files import write_video
 
@@ -138,18 +138,6 @@ def test_endpoint_error_is_the_mean_distance_in_the_mask():
     assert endpoint_error(estimated, exact) == pytest.approx(5 / 4)
     assert endpoint_error(estimated, exact, np.array([[True, True], [False, False]])) == pytest.approx(5 / 2)
     assert math.isnan(endpoint_error(estimated, exact, np.zeros((2, 2), bool)))
-
-
-def test_quality_tells_inside_from_outside_and_leaves_out_the_last_frame():
-    frames = moving(3, 0, 0)
-    exact = np.zeros((3, 2, 64, 80))
-    masks = np.zeros((3, 64, 80), bool)
-    masks[:, :8] = True
-    exact[:, 0, :8] = 2  # a still picture said to move by 2 px inside
-    exact[2] = 100
-    assert quality(estimator(Flow()), frames, exact, masks) == pytest.approx(
-        {"inside": 2, "outside": 0}, abs=0.05
-    )
 
 
 def test_what_is_read_is_what_was_estimated_to_a_64th_pixel(store, video):
