@@ -1,4 +1,4 @@
-"""A trained Network over data sets → metrics.json and a per-sample table; and the whole ladder."""
+"""A trained network over data sets → metrics.json and a table of all samples; and the whole ladder."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ from mmvs.schema import Clip
 from mmvs.trained import TrainedNetwork
 from mmvs.training import fit
 
-COLUMNS = ["data_set", "index", "video_id", "frame", "instance_id", "kind", "sentence",
-           "iou", "coarse_iou", "score", "selected"]  # fmt: skip
+COLUMNS = "data_set index video_id frame instance_id kind sentence iou coarse_iou score selected".split()
 
 
 class Exchanged(Dataset):
@@ -42,7 +41,7 @@ class Exchanged(Dataset):
             of_video.setdefault(samples[i].video_id, []).append(i)
         groups = [list(of_video.values())[v] for v in np.random.default_rng(seed).permutation(len(of_video))]
         grouped = np.concatenate(groups)
-        # Sorted by video and moved on by the largest group, no sample meets its own video, unless that one
+        # Sorted by video and rolled by the largest group, no sample meets its own video, unless that one
         # holds more than half of all samples: then as few do as can be.
         self.order = np.empty(len(samples), int)
         self.order[grouped] = np.roll(grouped, -max(map(len, groups)))
@@ -57,7 +56,7 @@ class Exchanged(Dataset):
 
 
 def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = True) -> Result:
-    """Score a trained run on its data sets, at the videos' resolution; what is scored already is loaded.
+    """Score a trained run on its data sets, at the videos' resolution, or load the scores that it has.
 
     exchanged  also score with sentences exchanged between videos, as "<data set>-shuffled"
 
@@ -115,8 +114,8 @@ def ladder(
 ) -> Ladder:
     """Every rung of the ablation ladder with every seed → `ladder.json`: {rung: {seed: scores}}.
 
-    Finished cells are read, missing ones trained (or left out, with `train_missing` False): a broken
-    ladder goes on where it stopped.
+    Reads the cells that have scores, and trains the others (or leaves them out, with `train_missing` False):
+    a broken ladder goes on where it stopped.
     """
     cells: Ladder = {}
     for rung in rungs:
@@ -137,22 +136,19 @@ def _score(
     samples = open_dataset(name, trained.experiment.data)
     clips: Dataset = Clips(samples, open_flow(name, trained.experiment), trained.experiment.data)
     scores, rows = ScoresByKind(), []
-    for _, made in answers(trained, Exchanged(clips) if shuffled else clips, progress):
-        for answer in made:
+    for _, batch_answers in answers(trained, Exchanged(clips) if shuffled else clips, progress):
+        for answer in batch_answers:
             sample, masks = samples[answer.index], samples.masks_in_frame(answer.index)
-            mask, truth = (
-                binarised(answer.probability, trained.experiment.evaluation),
-                masks[sample.instance_id],
-            )
+            mask = binarised(answer.probability, trained.experiment.evaluation)
+            truth = masks[sample.instance_id]
             score = foreground_score(answer.probability, mask)
             means = {i: float(answer.probability[m].mean()) for i, m in masks.items()}
             coarse = intersection_over_union(answer.coarse > trained.experiment.evaluation.threshold, truth)
             scores.update(sample.kind, mask, truth, score, answer.probability, masks, sample.instance_id)
-            rows.append(
-                [name, answer.index, sample.video_id, sample.frame, sample.instance_id, sample.kind,
-                 sample.sentence, round(intersection_over_union(mask, truth), 4), round(coarse, 4),
-                 round(score, 4), int(max(means, key=means.get) == sample.instance_id)]
-            )  # fmt: skip
+            identity = [sample.video_id, sample.frame, sample.instance_id, sample.kind, sample.sentence]
+            numbers = [round(value, 4) for value in (intersection_over_union(mask, truth), coarse, score)]
+            selected = int(max(means, key=means.get) == sample.instance_id)
+            rows.append([name, answer.index, *identity, *numbers, selected])
     return scores.compute(), rows
 
 

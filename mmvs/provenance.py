@@ -13,9 +13,8 @@ from mmvs.config import ROOT, Experiment
 from mmvs.run_folder import Provenance
 
 _PACKAGES = (
-    "torch", "torchvision", "transformers", "lightning", "numpy", "opencv-python", "opencv-python-headless",
-    "av", "h5py",
-)  # fmt: skip
+    "torch torchvision transformers lightning numpy opencv-python opencv-python-headless av h5py".split()
+)
 
 
 def provenance(

@@ -52,7 +52,7 @@ def test_both_are_scored_and_the_list_of_samples_is_named(run, trained):
     assert list(result.provenance.data_fingerprint) == ["a2d-train", "a2d-test", "jhmdb"]
     (name, listed), *others = result.provenance.samples_from.items()
     assert name == "jhmdb" and listed.startswith("mmvs_jhmdb_samples.csv (12 samples") and not others
-    assert cited_scores.measured_here(result).loc["J-HMDB-Sentences", "list of samples"] == listed
+    assert cited_scores.own_scores(result).loc["J-HMDB-Sentences", "list of samples"] == listed
     assert "mmvs_jhmdb_samples.csv" in tables.provenance(result).loc["samples_from", "value"]
 
 

@@ -31,7 +31,7 @@ sns.set_theme(style="whitegrid", rc={"figure.dpi": DPI, "axes.spines.top": False
 
 
 def overview(samples: pd.DataFrame) -> Figure:
-    """What survey.samples measured: lengths and words of sentences, sizes and speeds of objects."""
+    """survey.samples as charts: lengths and words of sentences, sizes and speeds of objects."""
     figure, axes = plt.subplots(2, 2, figsize=(11, 8), width_ratios=[1.3, 1], layout="constrained")
     order = kinds_first(samples["kind"])
     by_kind = {"data": samples, "hue": "kind", "hue_order": order, "palette": COLOURS}
@@ -105,8 +105,9 @@ def curves(log: pd.DataFrame) -> Figure:
 
 
 def score_bars(scores: pd.DataFrame) -> Figure:
-    """tables.scores as bars per data set and kind: mean IoU above; below, how often the right object was
-    selected, with a dash where chance would be.
+    """tables.scores as bars per data set and kind.
+
+    Mean IoU above. Below, how often the network selected the right object, with a dash for chance.
     """
     panels = {"mean IoU": "mean IoU", "selection": "right object selected"}
     panels = {column: label for column, label in panels.items() if column in scores}
@@ -135,8 +136,8 @@ def score_bars(scores: pd.DataFrame) -> Figure:
     return finish(figure)
 
 
-def compared_bars(table: pd.DataFrame, ylabel: str = "mean IoU") -> Figure:
-    """tables.compared as groups of bars: one group a kind of sentences, one bar a run."""
+def comparison_bars(table: pd.DataFrame, ylabel: str = "mean IoU") -> Figure:
+    """tables.comparison as groups of bars: one group a kind of sentences, one bar a run."""
     figure, axis = plt.subplots(figsize=(max(6.0, 1.6 * len(table)), 3.8))
     long = table.reset_index().melt("sentences", var_name="run", value_name="value")
     colours = sns.color_palette("crest_r", table.shape[1])
@@ -187,6 +188,7 @@ def _rung_bars(axis: Axes, cells: pd.DataFrame, rungs: list[str], colours: list[
 
 
 def finish(figure: Figure, **pads: float) -> Figure:
+    """Lay a figure out and close it for pyplot; pads as of tight_layout."""
     figure.tight_layout(**pads)
     plt.close(figure)
     return figure

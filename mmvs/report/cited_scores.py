@@ -1,8 +1,8 @@
-"""Scores in the layout of the field's tables: what was measured here, and what others published, never mixed.
+"""Scores in the layout of the field's tables: our own, and those that others published, never mixed.
 
 Figures are per cent, as in those tables. Two measures are called mAP there: COCO's (MTTR and later work), and
 the mean of precision over ten thresholds (Gavrilyuk et al. to Zhao et al.); each has its column here, see
-mmvs.metrics. A figure stands here only if it was read at the source named with it; others are left empty.
+mmvs.metrics. A figure stands here only if we read it at its source; the others stay empty.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REFERFORMER_JHMDB = "https://github.com/wjn922/ReferFormer/blob/main/docs/JHMDB-
 SGMG = "https://github.com/bo-miao/SgMg/blob/main/README.md"
 
 
-class Published(NamedTuple):
+class Citation(NamedTuple):
     """One line of somebody's table."""
 
     data_set: str
@@ -42,36 +42,36 @@ class Published(NamedTuple):
     scores: dict[str, float]  # MEASURES' keys, per cent
 
 
-def _line(data_set: str, method: str, source: str, precisions: tuple[float, ...] = (), **scores: float):
+def _cite(data_set: str, method: str, source: str, precisions: tuple[float, ...] = (), **scores: float):
     """precisions: at 0.5, 0.6, ...; scores: overall_iou, mean_iou and one of the two that are called mAP."""
     at = {f"precision@{(5 + k) / 10}": value for k, value in enumerate(precisions)}
-    return Published(data_set, method, source, at | scores)
+    return Citation(data_set, method, source, at | scores)
 
 
 SMALL, LARGE = "ReferFormer (Video-Swin-T, A2D alone)", "ReferFormer (Video-Swin-B)"
-ELSEWHERE = [
-    _line("a2d-test", "Hui et al. 2021", HUI, (65.4, 58.9, 49.7, 33.3, 9.1),
+CITATIONS = [
+    _cite("a2d-test", "Hui et al. 2021", HUI, (65.4, 58.9, 49.7, 33.3, 9.1),
           overall_iou=66.2, mean_iou=56.1, mean_precision=39.9),
-    _line("a2d-test", "MTTR (window 10)", MTTR_LIST, (75.4, 71.2, 63.8, 48.5, 16.9),
+    _cite("a2d-test", "MTTR (window 10)", MTTR_LIST, (75.4, 71.2, 63.8, 48.5, 16.9),
           overall_iou=72.0, mean_iou=64.0, map=46.1),
-    _line("a2d-test", SMALL, REFERFORMER_A2D, overall_iou=72.3, mean_iou=64.1, map=48.6),
-    _line("a2d-test", LARGE, REFERFORMER_A2D, overall_iou=78.6, mean_iou=70.3, map=55.0),
-    _line("a2d-test", "SgMg (Video-Swin-T)", SGMG, map=56.1),
-    _line("a2d-test", "SgMg (Video-Swin-B)", SGMG, map=58.5),
-    _line("jhmdb", "Hui et al. 2021", HUI, (78.3, 63.9),
+    _cite("a2d-test", SMALL, REFERFORMER_A2D, overall_iou=72.3, mean_iou=64.1, map=48.6),
+    _cite("a2d-test", LARGE, REFERFORMER_A2D, overall_iou=78.6, mean_iou=70.3, map=55.0),
+    _cite("a2d-test", "SgMg (Video-Swin-T)", SGMG, map=56.1),
+    _cite("a2d-test", "SgMg (Video-Swin-B)", SGMG, map=58.5),
+    _cite("jhmdb", "Hui et al. 2021", HUI, (78.3, 63.9),
           overall_iou=59.8, mean_iou=60.4, mean_precision=33.5),
-    _line("jhmdb", "MTTR (window 10)", MTTR, map=39.2),
-    _line("jhmdb", SMALL, REFERFORMER_JHMDB, overall_iou=70.0, mean_iou=69.3, map=39.1),
-    _line("jhmdb", LARGE, REFERFORMER_JHMDB, overall_iou=73.0, mean_iou=71.8, map=43.7),
-    _line("jhmdb", "SgMg (Video-Swin-T)", SGMG, map=44.4),
-    _line("jhmdb", "SgMg (Video-Swin-B)", SGMG, map=45.0),
+    _cite("jhmdb", "MTTR (window 10)", MTTR, map=39.2),
+    _cite("jhmdb", SMALL, REFERFORMER_JHMDB, overall_iou=70.0, mean_iou=69.3, map=39.1),
+    _cite("jhmdb", LARGE, REFERFORMER_JHMDB, overall_iou=73.0, mean_iou=71.8, map=43.7),
+    _cite("jhmdb", "SgMg (Video-Swin-T)", SGMG, map=44.4),
+    _cite("jhmdb", "SgMg (Video-Swin-B)", SGMG, map=45.0),
 ]  # fmt: skip
 
 
-def measured_here(result: Result) -> pd.DataFrame:
-    """A metrics.json in the layout of the field's tables, per cent: a row a data set.
+def own_scores(result: Result) -> pd.DataFrame:
+    """A result in the layout of the field's tables, per cent: a row a data set.
 
-    Where a data set can be sampled in several ways, the last column names the list that was used.
+    Where a data set has several lists of samples, the last column names the one in use.
     """
     lists = result.provenance.samples_from
     rows = {
@@ -86,8 +86,8 @@ def measured_here(result: Result) -> pd.DataFrame:
     return table if lists else table.drop(columns="list of samples")
 
 
-def elsewhere(result: Result) -> pd.DataFrame:
-    """What others published on the data sets of a metrics.json, with the source; may be empty.
+def other_scores(result: Result) -> pd.DataFrame:
+    """What others published on the data sets of a result, with the source; may be empty.
 
     Lists of sampled J-HMDB frames differ between papers: its scores are comparable only roughly.
     """
@@ -96,7 +96,7 @@ def elsewhere(result: Result) -> pd.DataFrame:
             **{label: line.scores.get(key, np.nan) for key, label in MEASURES.items()},
             "source": line.source,
         }
-        for line in ELSEWHERE
+        for line in CITATIONS
         if line.data_set in result.scores
     }
     table = pd.DataFrame(list(rows.values()), columns=[*MEASURES.values(), "source"])
@@ -104,6 +104,6 @@ def elsewhere(result: Result) -> pd.DataFrame:
     return table
 
 
-def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """A table as a notebook shows it: one decimal, and nothing where nothing is known."""
+def blank_unknown(table: pd.DataFrame) -> pd.DataFrame:
+    """A table for a notebook: one decimal, and an empty cell where a figure is unknown."""
     return table.round(1).astype(object).where(table.notna(), "")

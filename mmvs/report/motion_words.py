@@ -1,8 +1,8 @@
 """Which words of a sentence are verbs, and which of them speak of motion; by rule and list, without a parser.
 
 The sentences of A2D and J-HMDB say what somebody is doing now ("the dog is running on the grass"), so that
-their verbs are present participles. A rule finds those; the few other words in -ing are listed. Passive and
-past forms ("is being thrown") are not found.
+their verbs are present participles. A rule finds those, and a list excludes the few other words in -ing. The
+rule does not find passive and past forms ("is being thrown").
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ import re
 
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Words in -ing that are no verbs in these sentences, or only an auxiliary.
-NO_VERBS = frozenset("""
+NO_VERBS = _set("""
     according anything being building ceiling clothing during duckling evening everything gosling king living
     morning nothing parking ping railing ring something spring string swing thing wedding wing
-""".split())  # fmt: skip
+""")
 
 # Whoever or whatever does this changes place, direction or posture while one looks.
-MOTION_VERBS = frozenset("""
+MOTION_VERBS = _set("""
     approaching backing bending biking bouncing bounding catching chasing clapping climbing crashing crawling
     creeping crossing dancing diving dribbling drifting driving dropping entering escaping falling flapping
     flipping floating flying following going heading hiking hitting hopping jogging jumping kicking landing
@@ -26,20 +31,20 @@ MOTION_VERBS = frozenset("""
     pulling pushing racing raising reaching riding rocking rolling rotating running shaking skating skiing
     skipping sliding slipping somersaulting speeding spinning sprinting squirming strolling swaying swimming
     swinging swirling throwing trotting tumbling turning waddling wagging walking wandering waving
-""".split())  # fmt: skip
+""")
 
 # Left and right are not among them: here they nearly always say where somebody is ("on the left").
-DIRECTIONS = frozenset("""
+DIRECTIONS = _set("""
     across along around away backward backwards down downward downwards forth forward forwards into onto past
     through toward towards up upward upwards
-""".split())  # fmt: skip
-PLACES = frozenset("left right middle top bottom front back behind near next".split())
+""")
+PLACES = _set("left right middle top bottom front back behind near next")
 
-# Passed over where frequent words are listed.
-FUNCTION_WORDS = frozenset("""
+# Lists of frequent words leave these out.
+FUNCTION_WORDS = _set("""
     a an and are at being by for from has her his in is it its of on one some that the their there this to two
     which while who with
-""".split())  # fmt: skip
+""")
 
 
 def words(sentence: str) -> list[str]:

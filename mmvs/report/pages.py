@@ -53,17 +53,17 @@ def write_index(reports: Path) -> list[Path]:
     """Write index.html and README.md of a reports folder; returns their paths."""
     reports = Path(reports)
     reports.mkdir(parents=True, exist_ok=True)
-    found = runs(reports)
+    all_runs = runs(reports)
     return [
-        _write(reports / "index.html", _page("Runs", as_page(found))),
-        _write(reports / "README.md", as_readme(found)),
+        _write(reports / "index.html", _page("Runs", as_page(all_runs))),
+        _write(reports / "README.md", as_readme(all_runs)),
     ]
 
 
 def render(notebook: Path) -> Path:
     """An executed notebook as one HTML file beside it: pictures inside, no script, no network.
 
-    Progress bars and warnings are for whoever waits, not for whoever reads: they are taken out of both files.
+    Progress bars and warnings help whoever waits, not whoever reads: both files lose them.
     """
     from nbconvert import HTMLExporter  # slow to import, and of no use to the index
     from pygments.formatters import HtmlFormatter
@@ -78,12 +78,12 @@ def render(notebook: Path) -> Path:
     for cell in content.cells:
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and not _is_widget(o)]
-            cell.outputs = [o for o in cell.outputs if _made_quiet(o)]
+            cell.outputs = [o for o in cell.outputs if _strip_bars(o)]
     content.metadata.pop("widgets", None)
     _write(notebook, nbformat.writes(content) + "\n")
     for cell in content.cells:
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if _made_static(o)]
+            cell.outputs = [o for o in cell.outputs if _strip_scripts(o)]
     body, _ = HTMLExporter(template_name="basic", exclude_input_prompt=True).from_notebook_node(content)
     heading = next(
         (c.source.splitlines()[0] for c in content.cells if c.source.startswith("# ")), notebook.stem
@@ -95,8 +95,8 @@ def render(notebook: Path) -> Path:
 def save(figure: Figure, folder: Path, name: str, colours: int | None = 256) -> DisplayImage:
     """Write a figure to <folder>/figures/<name>.png; returns it as what a notebook shows as a cell's value.
 
-    colours  at most: notebook, page and file hold the picture each, and at full depth (None) noisy frames
-             make it three times as large
+    colours  at most; None: full depth. Notebook, page and file each hold the picture, and full depth makes
+             one of noisy frames three times as large
     """
     path = RunFolder(Path(folder)).figures / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,11 +114,11 @@ def save(figure: Figure, folder: Path, name: str, colours: int | None = 256) -> 
 def closing(experiment: Experiment, notebook: str) -> str:
     """The last words of a notebook: where its files are, and the command that makes them again."""
     folder, name = experiment.folder, f"{notebook}.ipynb"
-    shown = folder.relative_to(ROOT).as_posix() if folder.is_relative_to(ROOT) else str(folder)
+    place = folder.relative_to(ROOT).as_posix() if folder.is_relative_to(ROOT) else str(folder)
     params = f" -f params/{experiment.run}.yaml" if (ROOT / f"params/{experiment.run}.yaml").exists() else ""
     return (
-        f"Files: {shown}/ (figures in {shown}/figures/)\n"
-        f"Again: mkdir -p {shown} && papermill notebooks/{name} {shown}/{name}{params}"
+        f"Files: {place}/ (figures in {place}/figures/)\n"
+        f"Again: mkdir -p {place} && papermill notebooks/{name} {place}/{name}{params}"
     )
 
 
@@ -126,7 +126,7 @@ def _is_widget(output: Any) -> bool:
     return any("widget" in kind for kind in output.get("data", {}))
 
 
-def _made_static(output: Any) -> bool:
+def _strip_scripts(output: Any) -> bool:
     """Take scripts out of an output, show its GIF, which nbconvert cannot; False if nothing is left."""
     data = output.get("data")
     if data is None:
@@ -139,7 +139,7 @@ def _made_static(output: Any) -> bool:
     return bool(data)
 
 
-def _made_quiet(output: Any) -> bool:
+def _strip_bars(output: Any) -> bool:
     """Take the lines of progress bars out of an output; False if nothing is left."""
     if output.output_type != "stream":
         return True

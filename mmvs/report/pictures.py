@@ -28,7 +28,7 @@ MASK = (255, 20, 147)  # of a predicted mask: no object of moving shapes is pink
 def colour_wheel(flow: np.ndarray, largest: float | None = None) -> np.ndarray:
     """Flow (..., 2, H, W) as colour-wheel RGB (..., H, W, 3) uint8 (Baker et al. 2007).
 
-    largest  length in pixels of the most saturated colour; None: the longest vector of all given
+    largest  length in pixels of the most saturated colour; None: that of the longest vector
     """
     fields = torch.as_tensor(np.array(flow, np.float32)).reshape(-1, 2, *flow.shape[-2:])
     longest = fields.norm(dim=1).amax()
@@ -40,7 +40,7 @@ def colour_wheel(flow: np.ndarray, largest: float | None = None) -> np.ndarray:
     return pictures.numpy().reshape(*flow.shape[:-3], *flow.shape[-2:], 3)
 
 
-def painted(
+def paint(
     frame: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int] = MASK, alpha: float = 0.55
 ) -> np.ndarray:
     """A frame (H, W, 3) uint8 with mask (H, W) bool painted over it."""
@@ -55,7 +55,7 @@ def film_strips(strips: Sequence[tuple[str, np.ndarray, dict[int, np.ndarray]]])
     for row, (heading, frames, masks) in zip(axes, strips, strict=True):
         for position, (axis, frame) in enumerate(zip(row, frames, strict=False)):
             if position in masks:
-                _picture(axis, painted(frame, masks[position], (255, 255, 255), 0.2))
+                _picture(axis, paint(frame, masks[position], (255, 255, 255), 0.2))
                 _outline(axis, masks[position])
             else:
                 _picture(axis, frame)
@@ -94,10 +94,10 @@ def cases(examples: Sequence[Example], labels: Sequence[str]) -> Figure:
             _heat(row[2], example, word)
             row[2].set_title(f"“{example.words[word]}”", fontsize=9, pad=3, parse_math=False)
         row[3].imshow(example.coarse, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
-        _picture(row[4], painted(example.frame, example.mask))
+        _picture(row[4], paint(example.frame, example.mask))
         for place, width in ((0, 1.6), (2, 0.8), (3, 1.0), (4, 1.6)):
             _outline(row[place], example.truth, width)
-        heading = f"{label}, IoU {example.iou:.2f}\n{_wrapped(example.sentence, 34)}"
+        heading = f"{label}, IoU {example.iou:.2f}\n{_wrap(example.sentence, 34)}"
         row[0].set_title(heading, loc="left", fontsize=9, pad=4, parse_math=False)
     for axis, title in zip(axes[-1], titles, strict=True):
         axis.text(0.5, -0.06, title, transform=axis.transAxes, ha="center", va="top", fontsize=9)
@@ -105,7 +105,7 @@ def cases(examples: Sequence[Example], labels: Sequence[str]) -> Figure:
 
 
 def attention(example: Example, words: int = 4) -> Figure:
-    """Where the most attended content words of a sentence are looked at, and every word's share as a bar."""
+    """Attention maps of a sentence's most attended content words, and every word's share as a bar."""
     best = content_words(example)[:words]
     shape = (2 * words + 3.6, max(2.6, 0.6 + 0.17 * len(example.words)))
     shares = [1] * words + [1.3]
@@ -130,7 +130,7 @@ def attention(example: Example, words: int = 4) -> Figure:
 
 
 def content_words(example: Example) -> list[int]:
-    """Positions of the words that say something, most attended inside the object first."""
+    """Positions of content words, the most attended inside the object first."""
     empty = {"the", "a", "an", "that", "which", "is", "of", "and", "then", "one", "to", ".", ",", "it", "in"}
     shares = _word_shares(example)
     words = [
@@ -160,7 +160,7 @@ def animation(tracks: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Path, 
 
 def _panel(sentence: str, frame: np.ndarray, mask: np.ndarray, scale: int) -> np.ndarray:
     height, width = (side * scale for side in mask.shape)
-    picture = Image.fromarray(painted(frame, mask)).resize((width, height), Image.Resampling.NEAREST)
+    picture = Image.fromarray(paint(frame, mask)).resize((width, height), Image.Resampling.NEAREST)
     panel = Image.new("RGB", (width + 8, height + 34), "white")
     panel.paste(picture, (4, 34))
     pen, font, lines = ImageDraw.Draw(panel), ImageFont.load_default(12), [""]
@@ -171,7 +171,7 @@ def _panel(sentence: str, frame: np.ndarray, mask: np.ndarray, scale: int) -> np
     return np.asarray(panel)
 
 
-def _wrapped(text: str, width: int) -> str:
+def _wrap(text: str, width: int) -> str:
     """At most two lines of `width` characters; an ellipsis where more is left out."""
     return textwrap.fill(text, width, max_lines=2, placeholder=" …")
 
@@ -183,16 +183,14 @@ def _picture(axis: Axes, picture: np.ndarray) -> None:
 def _outline(axis: Axes, mask: np.ndarray, width: float = 1.6) -> None:
     if mask.any() and not mask.all():
         line = axis.contour(mask, levels=[0.5], colors="white", linewidths=width)
-        line.set(path_effects=[withStroke(linewidth=width + 1.6, foreground="black")])  # seen on any ground
+        line.set(path_effects=[withStroke(linewidth=width + 1.6, foreground="black")])  # on any ground
 
 
 def _heat(axis: Axes, example: Example, word: int) -> None:
     height, width = example.frame.shape[:2]
     axis.imshow(np.full((height, width), 0.0), cmap="gray", alpha=0.35, interpolation="nearest")
-    axis.imshow(
-        example.attention[word], cmap="inferno", alpha=0.65, extent=(-0.5, width - 0.5, height - 0.5, -0.5),
-        interpolation="nearest",
-    )  # fmt: skip
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axis.imshow(example.attention[word], cmap="inferno", alpha=0.65, extent=extent, interpolation="nearest")
 
 
 def _word_shares(example: Example) -> np.ndarray:

@@ -13,14 +13,8 @@ from mmvs.config import LADDER, ROOT
 from mmvs.report.tables import kinds_first
 from mmvs.run_folder import ReportError, Result, RunFolder, Scores
 
-THUMBNAILS = (
-    "scores",
-    "ladder",
-    "cases-motion",
-    "curves",
-    "strips",
-    "language",
-)  # the first two that exist are shown
+# A run shows the first two of these figures that it has.
+THUMBNAILS = ("scores", "ladder", "cases-motion", "curves", "strips", "language")
 
 
 INDEX = """<h1>Runs</h1>
@@ -68,7 +62,7 @@ class Run:
 
     name: str
     result: Result | None = None
-    problem: str = ""  # why the scores cannot be read
+    problem: str = ""  # why its metrics.json is unreadable
     links: dict[str, str] = field(default_factory=dict)  # text -> relative link
     thumbnails: list[str] = field(default_factory=list)
 
@@ -82,7 +76,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """What is shown in place of scores."""
+        """A text in place of scores."""
         if self.problem:
             return self.problem
         pages = {name.removesuffix(".ipynb") for name in self.links if name[:2].isdigit()}
@@ -133,7 +127,7 @@ class Run:
 
 
 def runs(reports: Path) -> list[Run]:
-    """Every run under a reports folder, by name; a metrics.json that cannot be read becomes its `problem`.
+    """Every run under a reports folder, by name; an unreadable metrics.json becomes its `problem`.
 
     The notebooks' default run, `smoke`, is left out: it exists only where somebody tried them.
     """

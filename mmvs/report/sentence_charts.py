@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mmvs.report.charts import COLOURS
 from mmvs.report.motion_words import MOTION_VERBS
-from mmvs.report.sentence_survey import Row, frequent_verbs, frequent_words, measured
+from mmvs.report.sentence_survey import Row, frequent_verbs, frequent_words, measure
 
 MOVING, STILL = COLOURS["motion"], COLOURS["all"]
 
@@ -25,7 +25,7 @@ def language(texts: Mapping[str, Sequence[Row]]) -> Figure:
         len(texts), 4, figsize=(13, 4.2 * len(texts)), squeeze=False, layout="constrained"
     )
     for row, (name, rows) in zip(axes, texts.items(), strict=True):
-        table = measured(rows)
+        table = measure(rows)
         _histogram(row[0], table["words"].to_numpy(), "words in a sentence", f"{name}: sentences")
         _histogram(row[1], table.groupby("video_id").size().to_numpy(), "sentences about a video", "videos")
         _bars(row[2], frequent_words(rows), "occurrences", "frequent words")

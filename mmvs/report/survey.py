@@ -1,4 +1,4 @@
-"""What is in a data set, measured sample by sample: the tables behind 01_explore_data and 02_compute_flow.
+"""What is in a data set, sample by sample: the tables behind 01_explore_data and 02_compute_flow.
 
 A data set is any sequence of schema.Sample with `.mask(i)`, `.window(i, size)` and `.video_path(video_id)`.
 """
@@ -6,6 +6,7 @@ A data set is any sequence of schema.Sample with `.mask(i)`, `.window(i, size)` 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from mmvs.report.tables import kinds_first
 
 
 def samples(data_set: Any, flow: Any = None, limit: int = 600) -> pd.DataFrame:
-    """Up to `limit` evenly spread samples of a data set, measured; one row each.
+    """Size, speed and words of up to `limit` evenly spread samples of a data set; one row each.
 
     data_set  a sequence of schema.Sample with .mask(i) and .video_path(video_id)
     flow      its flow store, or None to leave `speed` out
@@ -42,21 +43,27 @@ def samples(data_set: Any, flow: Any = None, limit: int = 600) -> pd.DataFrame:
 
 def frequent_words(sentences: Any, count: int = 24) -> pd.Series:
     """The most frequent words of sentences and how often each occurs, most frequent first."""
-    found = Counter(word for sentence in sentences for word in sentence.split())
-    return pd.Series(dict(sorted(found.items(), key=lambda item: (-item[1], item[0]))[:count]), name="count")
+    return most_frequent((word for sentence in sentences for word in sentence.split()), count)
+
+
+def most_frequent(words: Iterable[str], count: int, name: str = "count") -> pd.Series:
+    """How often each word occurs, most frequent first; equally frequent words by the alphabet."""
+    occurrences = Counter(words)
+    first = sorted(occurrences.items(), key=lambda item: (-item[1], item[0]))[:count]
+    return pd.Series(dict(first), name=name)
 
 
 def counts(data_sets: dict[str, Any]) -> pd.DataFrame:
     """Videos, annotated frames, sentences and samples (of each kind) of data sets by name."""
     rows = {}
     for name, data_set in data_sets.items():
-        found = list(data_set)
-        kinds = Counter(sample.kind for sample in found if sample.kind)
+        records = list(data_set)
+        kinds = Counter(sample.kind for sample in records if sample.kind)
         rows[name] = {
-            "videos": len({sample.video_id for sample in found}),
-            "annotated frames": len({(sample.video_id, sample.frame) for sample in found}),
-            "sentences": len({(sample.video_id, sample.instance_id, sample.sentence) for sample in found}),
-            "samples": len(found),
+            "videos": len({sample.video_id for sample in records}),
+            "annotated frames": len({(sample.video_id, sample.frame) for sample in records}),
+            "sentences": len({(sample.video_id, sample.instance_id, sample.sentence) for sample in records}),
+            "samples": len(records),
             **{kind: kinds[kind] for kind in kinds_first(kinds)},
         }
     return pd.DataFrame.from_dict(rows, orient="index").fillna(0).astype(int)

@@ -28,10 +28,10 @@ MEASURES = {
 
 
 def kinds_first(names: Any) -> list[str]:
-    """Names of kinds in the order every table and figure shows: all, the known kinds, others."""
+    """Names of kinds in the order of every table and figure: all, those of KINDS, others."""
     names = set(names)
-    known = [kind for kind in ("all", *KINDS) if kind in names]
-    return known + sorted(names - set(known))
+    first = [kind for kind in ("all", *KINDS) if kind in names]
+    return first + sorted(names - set(first))
 
 
 def scores(result: Result) -> pd.DataFrame:
@@ -46,18 +46,18 @@ def scores(result: Result) -> pd.DataFrame:
     return table.astype({"samples": int}) if "samples" in table else table
 
 
-def compared(results: dict[str, Result], data_set: str, measure: str = "mean_iou") -> pd.DataFrame:
+def comparison(by_run: dict[str, Result], data_set: str, measure: str = "mean_iou") -> pd.DataFrame:
     """One measure of several runs: rows are kinds of sentences, columns the runs that know the data set."""
     columns = {
         run: {kind: values.get(measure, np.nan) for kind, values in result.scores[data_set].items()}
-        for run, result in results.items()
+        for run, result in by_run.items()
         if data_set in result.scores
     }
     table = pd.DataFrame(columns)
     return table.reindex(kinds_first(table.index)).rename_axis("sentences")
 
 
-def finished(reports: Path, names: list[str]) -> dict[str, Result]:
+def results(reports: Path, names: list[str]) -> dict[str, Result]:
     """The results of those of the named runs that have one."""
     folders = {name: RunFolder(Path(reports) / name) for name in names}
     return {name: folder.result() for name, folder in folders.items() if folder.is_scored()}
@@ -112,7 +112,7 @@ def increments(cells: pd.DataFrame, kind: str = "all") -> pd.DataFrame:
     ).rename_axis("rung")
 
 
-def chosen(table: pd.DataFrame) -> pd.DataFrame:
+def best_median_worst(table: pd.DataFrame) -> pd.DataFrame:
     """The best, median and worst sample of every kind in a samples.csv of one data set; adds `case`."""
     picks = []
     for kind in kinds_first(table["kind"].fillna("all")):
@@ -122,7 +122,7 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(picks, ignore_index=True)
 
 
-def for_animation(table: pd.DataFrame) -> list[int]:
+def best_pair(table: pd.DataFrame) -> list[int]:
     """Positions of two samples of a samples.csv: the best answers about two objects of one clip.
 
     It is the clip whose worse answer of the two is best. A single position where no clip has two objects.
@@ -173,7 +173,7 @@ def verdicts(cells: pd.DataFrame) -> pd.DataFrame:
 def _verdict(gain: float, half: float) -> str:
     if np.isnan(gain):
         return "no pair of seeds"
-    shown = f"{gain:+.3f}" if np.isnan(half) else f"{gain:+.3f} ± {half:.3f}"
+    text = f"{gain:+.3f}" if np.isnan(half) else f"{gain:+.3f} ± {half:.3f}"
     if np.isnan(half):
-        return f"{shown} (one seed)"
-    return f"{'helps' if gain > half else 'hurts' if gain < -half else 'not shown'}: {shown}"
+        return f"{text} (one seed)"
+    return f"{'helps' if gain > half else 'hurts' if gain < -half else 'not shown'}: {text}"

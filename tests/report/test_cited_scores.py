@@ -18,7 +18,7 @@ def result(*names, lists=None):
 
 
 def test_measured_scores_have_the_fields_columns_in_per_cent():
-    table = cited_scores.measured_here(result("a2d-test", "jhmdb"))
+    table = cited_scores.own_scores(result("a2d-test", "jhmdb"))
     assert list(table) == [
         "P@0.5", "P@0.6", "P@0.7", "P@0.8", "P@0.9", "overall IoU", "mean IoU", "mAP (COCO)",
         "mean precision", "samples",
@@ -31,21 +31,21 @@ def test_measured_scores_have_the_fields_columns_in_per_cent():
 
 def test_the_list_of_samples_is_named():
     lists = {"jhmdb": "jhmdb_samples.csv (2784 samples, sha256 0123456789ab)"}
-    table = cited_scores.measured_here(result("a2d-test", "jhmdb", "a2d-test-shuffled", lists=lists))
+    table = cited_scores.own_scores(result("a2d-test", "jhmdb", "a2d-test-shuffled", lists=lists))
     assert table["list of samples"].tolist() == ["", lists["jhmdb"], ""]
 
 
 def test_published_scores_are_those_of_the_data_sets_measured():
-    table = cited_scores.elsewhere(result("jhmdb"))
+    table = cited_scores.other_scores(result("jhmdb"))
     assert set(table.index.get_level_values(0)) == {"J-HMDB-Sentences"}
-    assert set(cited_scores.elsewhere(result("a2d-test", "jhmdb")).index.get_level_values(0)) == {
+    assert set(cited_scores.other_scores(result("a2d-test", "jhmdb")).index.get_level_values(0)) == {
         "A2D-Sentences", "J-HMDB-Sentences",
     }  # fmt: skip
-    assert not len(cited_scores.elsewhere(result("moving_shapes-test")))
+    assert not len(cited_scores.other_scores(result("moving_shapes-test")))
 
 
 def test_every_published_figure_has_a_source_and_never_both_measures():
-    for line in cited_scores.ELSEWHERE:
+    for line in cited_scores.CITATIONS:
         assert line.source.startswith("https://") and line.scores
         assert set(line.scores) <= set(cited_scores.MEASURES)
         assert not {"map", "mean_precision"} <= set(line.scores)
@@ -56,14 +56,14 @@ def test_every_published_figure_has_a_source_and_never_both_measures():
 
 def test_what_is_called_mean_precision_is_one():
     """Between precision at 0.5 and 0.9 and nothing at 0.95, ten thresholds make about the published mean."""
-    (line,) = [x for x in cited_scores.ELSEWHERE if "mean_precision" in x.scores and len(x.scores) > 7]
+    (line,) = [x for x in cited_scores.CITATIONS if "mean_precision" in x.scores and len(x.scores) > 7]
     known = [line.scores[f"precision@0.{k}"] for k in range(5, 10)]
     between = np.interp(np.arange(50, 100, 5), [50, 60, 70, 80, 90, 97], [*known, 0])
     assert between.mean() == pytest.approx(line.scores["mean_precision"], abs=1)
 
 
 def test_what_is_unknown_is_shown_empty():
-    shown = cited_scores.shown(cited_scores.elsewhere(result("jhmdb")))
+    shown = cited_scores.blank_unknown(cited_scores.other_scores(result("jhmdb")))
     row = shown.loc[("J-HMDB-Sentences", "MTTR (window 10)")]
     assert row["mAP (COCO)"] == 39.2 and row["P@0.5"] == "" and row["mean precision"] == ""
     assert "nan" not in shown.to_html().lower()

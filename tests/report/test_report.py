@@ -95,7 +95,9 @@ def test_scores_are_one_row_per_data_set_and_kind():
 def test_runs_are_compared_where_they_know_the_data_set():
     other = result(mean_iou=0.3)
     del other.scores["shapes-test"]["motion"]
-    table = tables.compared({"full": result(), "less": other, "foreign": result(data_set="x")}, "shapes-test")
+    table = tables.comparison(
+        {"full": result(), "less": other, "foreign": result(data_set="x")}, "shapes-test"
+    )
     assert list(table) == ["full", "less"] and list(table.index) == ["all", "motion"]
     assert table.loc["all"].tolist() == [0.8, 0.3]
     assert np.isnan(table.loc["motion", "less"])
@@ -104,7 +106,7 @@ def test_runs_are_compared_where_they_know_the_data_set():
 def test_only_finished_runs_are_read(tmp_path):
     write(tmp_path / "one", result())
     (tmp_path / "two").mkdir()
-    assert list(tables.finished(tmp_path, ["one", "two", "three"])) == ["one"]
+    assert list(tables.results(tmp_path, ["one", "two", "three"])) == ["one"]
 
 
 def test_provenance_leaves_the_parameters_out_and_flattens_versions():
@@ -196,7 +198,7 @@ def test_best_median_and_worst_of_every_kind(tmp_path):
     )]  # fmt: skip
     head = "data_set,index,video_id,frame,instance_id,kind,sentence,iou"
     file = write(tmp_path, "\n".join([head, *rows]), "samples.csv")
-    picked = tables.chosen(pd.read_csv(file))
+    picked = tables.best_median_worst(pd.read_csv(file))
     assert picked[["kind", "case", "index"]].values.tolist() == [
         ["motion", "best", 1], ["motion", "median", 2], ["motion", "worst", 0],
         ["both", "best", 5], ["both", "median", 3], ["both", "worst", 4],
@@ -205,7 +207,7 @@ def test_best_median_and_worst_of_every_kind(tmp_path):
 
 def test_a_data_set_without_kinds_has_cases_too():
     table = pd.DataFrame({"index": [0, 1], "kind": [None, None], "iou": [0.2, 0.6]})
-    assert tables.chosen(table)["index"].tolist() == [1, 0, 0]
+    assert tables.best_median_worst(table)["index"].tolist() == [1, 0, 0]
 
 
 def test_counts_of_data_sets():
@@ -234,8 +236,8 @@ def test_animations_are_of_two_objects_of_the_best_clip():
         (5, "c", 1, 0.95),
     ]
     table = pd.DataFrame(rows, columns=["index", "video_id", "instance_id", "iou"])
-    assert tables.for_animation(table) == [3, 4], "0.8 at worst; the other pair has 0.2"
-    assert tables.for_animation(table.query("index in [2, 5]")) == [5]
+    assert tables.best_pair(table) == [3, 4], "0.8 at worst; the other pair has 0.2"
+    assert tables.best_pair(table.query("index in [2, 5]")) == [5]
 
 
 def test_cells_of_a_ladder_say_where_they_came_from(tmp_path):
@@ -289,7 +291,7 @@ def test_score_bars_mark_selection_and_chance():
 
 
 def test_compared_bars_are_one_group_a_kind():
-    figure = charts.compared_bars(tables.compared({"full": result(), "less": result(0.3)}, "shapes-test"))
+    figure = charts.comparison_bars(tables.comparison({"full": result(), "less": result(0.3)}, "shapes-test"))
     assert sorted(heights(figure.axes[0])) == [0.3, 0.8, 0.9, 0.9]
     assert {"full", "less", "all", "motion", "0.30"} <= set(texts(figure))
 
@@ -389,7 +391,7 @@ def test_colour_wheel_is_white_at_rest_and_saturated_at_the_rim():
 
 def test_painting_changes_the_mask_alone():
     shown = example()
-    changed = (pictures.painted(shown.frame, shown.truth) != shown.frame).any(axis=2)
+    changed = (pictures.paint(shown.frame, shown.truth) != shown.frame).any(axis=2)
     assert changed.any() and not (changed & ~shown.truth).any()
 
 
@@ -587,8 +589,8 @@ def test_sentences_and_names_from_outside_reach_a_page_escaped(tmp_path):
     result = tiny.result({EVIL: {"all": {"mean_iou": 0.5}}}, samples_from={EVIL: EVIL})
     tables_shown = [
         Verification("set", findings).table(),
-        sentence_survey.measured(texts["set"]),
-        cited_scores.shown(cited_scores.measured_here(result)),
+        sentence_survey.measure(texts["set"]),
+        cited_scores.blank_unknown(cited_scores.own_scores(result)),
     ]
     outputs = [new_output("display_data", data={"text/html": table.to_html()}) for table in tables_shown]
     outputs.append(new_output("stream", name="stdout", text="\n".join(sentence_survey.examples(texts, 2))))
@@ -614,7 +616,7 @@ def test_command_line(reports, capsys):
 
 
 def test_figures_are_saved_beside_the_run(tmp_path):
-    figure = charts.compared_bars(tables.compared({"full": result()}, "shapes-test"))
+    figure = charts.comparison_bars(tables.comparison({"full": result()}, "shapes-test"))
     shown = pages.save(figure, tmp_path, "compared")
     file = tmp_path / "figures" / "compared.png"
     assert shown.data == file.read_bytes(), "the notebook shows what is on disk"

@@ -44,7 +44,7 @@ def test_counts_by_hand():
         "sentences a video, mean": "2.00",
         "sentences a video, most": "3",
         "distinct sentences": "3",
-        "sentences said before": "1",
+        "repeated sentences": "1",
         "… of two objects of one video": "2",
         "words a sentence, median": "6",  # of 7, 7, 4 and 3
         "words in all": "21",
