@@ -185,6 +185,22 @@ def verify(
     raise typer.Exit(0 if verification.healthy else 1)
 
 
+@app.command()
+def draw(
+    root: Annotated[Path, typer.Argument(help="Folder of J-HMDB-Sentences.")],
+    samples: Annotated[Path, typer.Argument(metavar="LIST", help="The CSV file to write.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+) -> None:
+    """Draw the frames of J-HMDB-Sentences that are scored: three of every video, outside its folder.
+
+    Name the list in data: {jhmdb_samples: ...}. Example: mmvs draw data/jhmdb-sentences frames.csv
+    """
+    from mmvs.data import jhmdb_samples
+
+    path = jhmdb_samples.draw(root, samples, seed)
+    print(jhmdb_samples.name_of(path, len(jhmdb_samples.read_list(path))))
+
+
 report = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(report, name="report")
 

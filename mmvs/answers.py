@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from mmvs.data.catalogue import open_dataset, open_flow
+from mmvs.data import catalogue
 from mmvs.data.clips import Clips, collate
 from mmvs.data.geometry import restore
 from mmvs.metrics import binarised
@@ -66,8 +66,8 @@ def answers(
 
 def examples(trained: TrainedNetwork, name: str, indices: list[int]) -> list[Example]:
     """Samples of a data set with everything a figure shows of them, in the order of `indices`."""
-    samples = open_dataset(name, trained.experiment.data)
-    flow = open_flow(name, trained.experiment)
+    source = catalogue.open(name, trained.experiment)
+    samples, flow = source.samples, source.flow
     clips = Clips(samples, flow, trained.experiment.data, only=indices)
     found = {}
     for _, made in answers(trained, clips):
@@ -98,7 +98,7 @@ def track(trained: TrainedNetwork, name: str, index: int) -> tuple[np.ndarray, n
 
     Returns frames (F, H, W, 3) uint8 and foreground probabilities (F, H, W) float32.
     """
-    samples = open_dataset(name, trained.experiment.data)
+    samples = catalogue.open(name, trained.experiment).samples
     video, sentence = samples.video_path(samples[index].video_id), samples[index].sentence
     answers = Segmenter(trained).segment(video, sentence, cut=True)
     every = list(islice(answers, samples.frame_count(samples[index].video_id)))

@@ -13,8 +13,9 @@ from torch.utils.data import Dataset
 
 from mmvs.answers import answers, intersection_over_union
 from mmvs.config import Experiment
+from mmvs.data import catalogue
 from mmvs.data.annotated_videos import AnnotatedVideos
-from mmvs.data.catalogue import open_dataset, open_flow
+from mmvs.data.catalogue import Source
 from mmvs.data.clips import Clips
 from mmvs.files import whole, write_json
 from mmvs.flow.estimators import estimator
@@ -60,6 +61,7 @@ def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = T
 
     exchanged  also score with sentences exchanged between videos, as "<data set>-shuffled"
 
+    Raises DataError where the truth of a data set is not known: its masks cannot be scored here.
     Writes `metrics.json` and `samples.csv` into the run's folder and returns the former's content.
     """
     experiment = trained.experiment
@@ -72,12 +74,15 @@ def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = T
         return result
 
     start, scores, rows = time.monotonic(), {}, []
-    for (name, shuffled), label in zip(evaluations, labels, strict=True):
-        scores[label], table = _score(trained, name, shuffled, progress)
-        rows += [] if shuffled else table
     names = dict.fromkeys([experiment.data.train_on, *experiment.data.evaluate_on])
-    used = {name: open_dataset(name, experiment.data) for name in names}
-    lists = {name: samples.samples_from for name, samples in used.items() if samples.samples_from}
+    sources = {name: catalogue.open(name, experiment) for name in names}
+    for name in experiment.data.evaluate_on:
+        sources[name].samples.require_truth(f"scoring {name}")
+    for (name, shuffled), label in zip(evaluations, labels, strict=True):
+        scores[label], table = _score(trained, name, sources[name], shuffled, progress)
+        rows += [] if shuffled else table
+    samples = {name: source.samples for name, source in sources.items()}
+    lists = {name: one.samples_from for name, one in samples.items() if one.samples_from}
     seconds = {"training": trained.seconds, "evaluation": time.monotonic() - start}
     device = str(trained.device)
     parent = experiment.run.split("/")[0]
@@ -95,7 +100,7 @@ def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = T
             device,
             seconds,
             command,
-            data_fingerprint={name: _data_fingerprint(samples) for name, samples in used.items()},
+            data_fingerprint={name: _data_fingerprint(one) for name, one in samples.items()},
             **({"samples_from": lists} if lists else {}),  # scores of J-HMDB depend on it
             flow_fingerprint=estimator(experiment.flow).fingerprint,
         ),
@@ -131,10 +136,10 @@ def ladder(
 
 
 def _score(
-    trained: TrainedNetwork, name: str, shuffled: bool, progress: bool
+    trained: TrainedNetwork, name: str, source: Source, shuffled: bool, progress: bool
 ) -> tuple[dict[str, Any], list[list[Any]]]:
-    samples = open_dataset(name, trained.experiment.data)
-    clips: Dataset = Clips(samples, open_flow(name, trained.experiment), trained.experiment.data)
+    samples = source.samples
+    clips: Dataset = Clips(samples, source.flow, trained.experiment.data)
     scores, rows = ScoresByKind(), []
     for _, batch_answers in answers(trained, Exchanged(clips) if shuffled else clips, progress):
         for answer in batch_answers:

@@ -37,7 +37,7 @@ class Clip:
 
     frames: Tensor  # (T, 3, H, W) uint8 RGB on the model's canvas
     flow: Tensor  # (T, 2, H, W) float32, pixels per frame of the canvas
-    masks: Tensor  # (N, H, W) bool, ground truth in the target frame, on the canvas
+    masks: Tensor | None  # (N, H, W) bool, ground truth in the target frame, on the canvas; None: not known
     valid: Tensor  # (H, W) bool, False on the padding around the picture
     sentences: list[str]  # N
     samples: list[int]  # N positions in the data set
@@ -51,7 +51,7 @@ class Batch:
 
     frames: Tensor  # (B, T, 3, H, W) uint8 RGB
     flow: Tensor  # (B, T, 2, H, W) float32, pixels per frame
-    masks: Tensor  # (N, H, W) float32 in {0, 1}
+    masks: Tensor | None  # (N, H, W) float32 in {0, 1}; None where the truth is not known
     valid: Tensor  # (B, H, W) bool
     words: Tensor  # (N, L) int64 token ids
     words_mask: Tensor  # (N, L) bool, False for padding

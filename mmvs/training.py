@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mmvs import processes
 from mmvs.config import Experiment
-from mmvs.data.catalogue import open_dataset, open_flow
+from mmvs.data import catalogue
 from mmvs.data.clips import Clips, collate, draw_apart
 from mmvs.data.words import tokenizer
 from mmvs.files import write_json, write_text
@@ -41,7 +41,9 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
     if t.threads:
         torch.set_num_threads(t.threads)
 
-    samples = open_dataset(experiment.data.train_on, experiment.data)
+    source = catalogue.open(experiment.data.train_on, experiment)
+    samples, flow = source.samples, source.flow
+    samples.require_truth(f"training on {experiment.data.train_on}")
     sentences = {samples[i].sentence for i in range(len(samples))}
     with one_at_a_time(folder.lock):
         _set_aside_other_run(experiment, folder)
@@ -51,7 +53,6 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
 
     lightning.seed_everything(experiment.seed, verbose=False)
     training, validation = _split(samples, experiment)
-    flow = open_flow(experiment.data.train_on, experiment)
     together = collate(words, experiment.model.language.max_words)
     loader = {
         "collate_fn": together,

@@ -5,7 +5,8 @@ import tiny
 
 from mmvs.answers import examples, track
 from mmvs.config import Experiment, MovingShapes, experiment
-from mmvs.data.catalogue import open_dataset, prepare
+from mmvs.data import catalogue
+from mmvs.data.catalogue import prepare
 from mmvs.data.csv_files import DataError
 from mmvs.evaluation import evaluate
 from mmvs.report import cited_scores, tables
@@ -48,7 +49,7 @@ def trained(run):
 def test_both_are_scored_and_the_list_of_samples_is_named(run, trained):
     result = evaluate(trained, progress=False)
     assert list(result.scores) == ["a2d-test", "jhmdb", "a2d-test-shuffled"]
-    assert result.scores["jhmdb"]["all"]["samples"] == 12 == len(open_dataset("jhmdb", run.data))
+    assert result.scores["jhmdb"]["all"]["samples"] == 12 == len(catalogue.open("jhmdb", run).samples)
     assert list(result.provenance.data_fingerprint) == ["a2d-train", "a2d-test", "jhmdb"]
     (name, listed), *others = result.provenance.samples_from.items()
     assert name == "jhmdb" and listed.startswith("mmvs_jhmdb_samples.csv (12 samples") and not others
@@ -58,7 +59,7 @@ def test_both_are_scored_and_the_list_of_samples_is_named(run, trained):
 
 def test_another_list_is_another_evaluation_of_the_same_training(run, trained, tmp_path):
     before = evaluate(trained, progress=False)
-    lines = (open_dataset("jhmdb", run.data).root / "mmvs_jhmdb_samples.csv").read_text().splitlines()
+    lines = (catalogue.open("jhmdb", run).samples.root / "mmvs_jhmdb_samples.csv").read_text().splitlines()
     (tmp_path / "mine.csv").write_text("\n".join(lines[:3]) + "\n")
     data = run.data.model_copy(update={"jhmdb_samples": str(tmp_path / "mine.csv")})
     other = run.model_copy(update={"data": data})
@@ -74,7 +75,7 @@ def test_another_list_is_another_evaluation_of_the_same_training(run, trained, t
 def test_figures_and_tracks_show_folders_of_pictures_as_well(trained, run):
     (shown,) = examples(trained, "jhmdb", [2])
     assert shown.frame.shape == (64, 64, 3) and shown.flow.shape == (2, 64, 64) and shown.truth.any()
-    samples = open_dataset("jhmdb", run.data)
+    samples = catalogue.open("jhmdb", run).samples
     frames, probability = track(trained, "jhmdb", 7)
     assert len(frames) == len(probability) == samples.frame_count(samples[7].video_id) == 11
 
@@ -93,4 +94,5 @@ def test_a_tree_is_written_once(run, tmp_path):
     assert len(list(root.rglob("*.mat"))) == 3
     (root / "jhmdb_annotation.txt").unlink()
     with pytest.raises(DataError, match="jhmdb_annotation.txt"):
-        open_dataset("jhmdb", run.data.model_copy(update={"roots": {"jhmdb": str(root)}}))
+        data = run.data.model_copy(update={"roots": {"jhmdb": str(root)}})
+        catalogue.open("jhmdb", run.model_copy(update={"data": data}))

@@ -16,7 +16,8 @@ from filelock import FileLock
 from torch.utils.data import DataLoader, Dataset
 
 from mmvs import config, processes
-from mmvs.data.catalogue import open_dataset, prepare
+from mmvs.data import catalogue
+from mmvs.data.catalogue import prepare
 from mmvs.data.clips import draw_apart
 from mmvs.processes import one_at_a_time
 from mmvs.shapes.writing import write
@@ -176,7 +177,7 @@ def test_torchrun_trains_from_nothing_and_shares_the_clips(tmp_path):
     assert fit(run, progress=False).steps == 9  # loaded: it is finished
     assert [part.name for part in (run.folder / "logs").glob("part-*")] == ["part-000"]
 
-    samples = open_dataset("moving_shapes-train", run.data)
+    samples = catalogue.open("moving_shapes-train", run).samples
     frames = {(sample.video_id, sample.frame) for sample in samples}
     held_out = 1  # of 5 videos, all with as many annotated frames
     clips = len(frames) * (5 - held_out) // 5

@@ -143,11 +143,12 @@ def test_metrics_file_has_the_fixed_layout_and_is_computed_once(run, trained, mo
 
 
 def test_shuffled_sentences_come_from_other_videos(run):
-    from mmvs.data.catalogue import open_dataset, open_flow
+    from mmvs.data import catalogue
     from mmvs.data.clips import Clips
 
-    samples = open_dataset("moving_shapes-train", run.data)
-    exchanged = evaluation.Exchanged(Clips(samples, open_flow("moving_shapes-train", run), run.data))
+    source = catalogue.open("moving_shapes-train", run)
+    samples = source.samples
+    exchanged = evaluation.Exchanged(Clips(samples, source.flow, run.data))
     assert sorted(exchanged.order) == list(range(len(samples)))
     same = [samples[i].video_id == samples[int(exchanged.order[i])].video_id for i in range(len(samples))]
     assert sum(same) == 0

@@ -14,19 +14,21 @@ of published results; each of its rules stands where it is applied.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from mmvs.config import Data
 from mmvs.data.a2d_files import read_index, read_masks
-from mmvs.data.annotated_videos import AnnotatedVideos
+from mmvs.data.annotated_videos import AnnotatedVideos, Row
 from mmvs.data.csv_files import DataError, columns, integer, normalise, plain, table, text
 from mmvs.schema import Sample
 
-Row = tuple[int, str, int, str]  # line number, video id, instance id, normalised sentence
+Line = tuple[int, str, int, str]  # line number, video id, instance id, normalised sentence
 
 SUBSETS = {"train": 0, "test": 1}  # the last column of videoset.csv
+SENTENCES = "text_annotations/a2d_annotation.txt"
 MISTAKEN_INSTANCE = "1 (copy)"  # of one row (video T6bNPuKV-wY), which every published result drops
 
 
@@ -40,18 +42,33 @@ class A2DSentences(AnnotatedVideos):
     sentences about an instance that no annotated frame shows give no sample, and one warning counts them.
     """
 
+    layout = "A2D-Sentences"
+    marks = ("Release", "text_annotations")
+    splits: Mapping[str, int] = SUBSETS
+    check = "mmvs.verify.a2d"
+
+    @classmethod
+    def open(cls, root: Path, split: str, data: Data) -> A2DSentences:
+        """The samples of a split."""
+        return cls(root, split)
+
+    @classmethod
+    def sentences(cls, root: Path) -> list[Row]:
+        """Every row of a2d_annotation.txt, as it stands there."""
+        return [tuple(row) for _, row in columns(root / SENTENCES, "video_id", "instance_id", "query")]
+
     def __init__(self, root: str | Path, split: str) -> None:
-        if split not in SUBSETS:
-            raise DataError(f"unknown split '{split}': expected 'train' or 'test'")
-        self.root, self.split = Path(root), split
+        if split not in self.splits:
+            raise DataError(f"unknown split '{split}': expected {' or '.join(map(repr, self.splits))}")
+        self.root, self.split = self.folder(Path(root), split), split
         if not self.root.is_dir():
             raise DataError(f"{self.root}: no such folder: put A2D-Sentences there, or change the root")
         clips = [self.root / "Release" / name for name in ("clips320H", "CLIPS320")]
         self._clips = next((folder for folder in clips if folder.is_dir()), clips[0])
         self._annotations = self.root / "text_annotations" / "a2d_annotation_with_instances"
         rows = self._rows(self._split_videos())
-        spoken_of = {video_id for _, video_id, _, _ in rows}
-        index = read_index(self._annotations, spoken_of, self.root / ".mmvs_index.json")
+        with_sentences = {video_id for _, video_id, _, _ in rows}
+        index = read_index(self._annotations, with_sentences, self.root / ".mmvs_index.json")
         super().__init__(list(self._samples_of(rows, index)))
 
     def video_path(self, video_id: str) -> Path:
@@ -75,20 +92,20 @@ class A2DSentences(AnnotatedVideos):
         return self._annotations / self[i].video_id / f"{self[i].frame + 1:05d}.h5"
 
     def _split_videos(self) -> set[str]:
-        """Videos of the wanted subset, less those listed as having no sentences."""
+        """Videos of the split, less those that a list says have no sentences."""
         path = self.root / "Release" / "videoset.csv"
         videos = set()
         for line, row in table(path):
             if len(row) != 9 or row[8] not in ("0", "1"):
                 raise DataError(f"{path}, line {line}: expected 9 columns, the last one 0 or 1, got {row}")
-            if int(row[8]) == SUBSETS[self.split]:
+            if int(row[8]) == self.splits[self.split]:
                 videos.add(plain(row[0], f"{path}, line {line}"))
         missed = text(self.root / "text_annotations" / "a2d_missed_videos.txt")
         return videos - {line.strip() for line in missed.splitlines()}
 
-    def _rows(self, videos: set[str]) -> list[Row]:
+    def _rows(self, videos: set[str]) -> list[Line]:
         """The rows of the sentences about `videos`, in the file's order."""
-        path = self.root / "text_annotations" / "a2d_annotation.txt"
+        path = self.root / SENTENCES
         rows = []
         for line, (video_id, instance, query) in columns(path, "video_id", "instance_id", "query"):
             where = f"{path}, line {line}"
@@ -99,22 +116,22 @@ class A2DSentences(AnnotatedVideos):
             rows.append((line, video_id, integer(instance, where), normalise(query)))
         return rows
 
-    def _samples_of(self, rows: list[Row], index: dict[str, dict[int, list[int]]]) -> Iterator[Sample]:
+    def _samples_of(self, rows: list[Line], index: dict[str, dict[int, list[int]]]) -> Iterator[Sample]:
         """Every annotated frame in which the instance is present; frames without it give none."""
-        kinds, unseen = self._kinds(), []
+        kinds, without_frame = self._kinds(), []
         for line, video_id, instance, sentence in rows:
             frames = [frame for frame, present in index[video_id].items() if instance in present]
             kind = kinds.get((video_id, instance, sentence))
             yield from (Sample(video_id, frame, instance, sentence, kind) for frame in frames)
             if not frames:
-                unseen.append(f"line {line} (video '{video_id}', instance {instance})")
-        if unseen:
+                without_frame.append(f"line {line} (video '{video_id}', instance {instance})")
+        if without_frame:
             # An object can leave between its sentence and the few frames that were annotated.
-            shown = ", ".join(unseen[:3]) + (", ..." if len(unseen) > 3 else "")
-            path = self.root / "text_annotations" / "a2d_annotation.txt"
+            examples = ", ".join(without_frame[:3]) + (", ..." if len(without_frame) > 3 else "")
+            path = self.root / SENTENCES
             warnings.warn(
-                f"{path}: {len(unseen)} of {len(rows)} sentences for {self.split} speak of an instance that "
-                f"is in no annotated frame, and give no samples: {shown}",
+                f"{path}: {len(without_frame)} of {len(rows)} sentences for {self.split} speak of an "
+                f"instance that is in no annotated frame, and give no samples: {examples}",
                 stacklevel=3,
             )
 

@@ -1,26 +1,62 @@
-"""What every data set of this repository offers, whatever its files look like.
+"""The contract of a data set: what every one offers, whatever its files look like.
 
-Clips, flow, training and evaluation ask for nothing beyond it: a new data set says where its videos and its
-masks are and lists its samples, and everything else works.
+Clips, flow, training, evaluation and verification ask for nothing beyond it. A new data set is a class here
+and a line in `catalogue.FAMILIES`: the class says where videos and masks lie and lists its samples.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
+from mmvs.config import Data
 from mmvs.data.csv_files import DataError
 from mmvs.schema import Sample
 from mmvs.video import files, frames
+
+Row = tuple[str, str, str]  # video id, instance id, sentence, as an annotation file has them
 
 
 class AnnotatedVideos(Sequence[Sample]):
     """Samples in a fixed order, with the frames and the masks behind them."""
 
-    samples_from: str | None = None  # which list the samples were taken from, where there is more than one
+    layout: ClassVar[str]  # name of the layout on disk, for people
+    marks: ClassVar[tuple[str, ...]]  # one of these files or folders below the root tells the layout
+    splits: ClassVar[Collection[str]] = ()  # empty: the data set is not divided
+    check: ClassVar[str | None] = None  # module with `check` and `PUBLISHED` that verifies a copy
+
+    samples_from: str | None = None  # which list the samples come from, where there is more than one
+    truth_is_known: bool = True  # False, also per object: a split whose masks its owners keep to themselves
+
+    @classmethod
+    @abstractmethod
+    def open(cls, root: Path, split: str, data: Data) -> AnnotatedVideos:
+        """The samples of a split ("" where there is none); DataError names what is missing or wrong.
+
+        root  folder of the data set, not of the split
+        data  settings, for classes that have some of their own
+        """
+
+    @classmethod
+    def folder(cls, root: Path, split: str) -> Path:
+        """Where a split lies: below the root, together with the others, unless the class says otherwise."""
+        return root
+
+    @classmethod
+    def write(cls, root: Path, data: Data, progress: bool) -> None:
+        """Write the data set where the repository can make it; what exists is kept. Nothing by default."""
+
+    @classmethod
+    @abstractmethod
+    def sentences(cls, root: Path) -> list[Row]:
+        """Every row of the annotation file, as it stands there, of all splits.
+
+        Neither videos nor masks are needed. The instance id is "" where the file has none.
+        """
 
     def __init__(self, samples: Iterable[Sample]) -> None:
         self._samples = list(samples)
@@ -36,7 +72,10 @@ class AnnotatedVideos(Sequence[Sample]):
 
     @abstractmethod
     def masks_in_frame(self, i: int) -> dict[int, np.ndarray]:
-        """Instance id to (H, W) bool, for all instances annotated in sample i's frame."""
+        """Instance id to (H, W) bool, for all instances annotated in sample i's frame.
+
+        Nobody asks where the truth is not known.
+        """
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -52,8 +91,8 @@ class AnnotatedVideos(Sequence[Sample]):
     def frame_count(self, video_id: str) -> int:
         """Frames that can be decoded and may be in a window.
 
-        Not what a table of the data set says: that counts what the annotators saw, and an encoder may have
-        left fewer; a window must never ask for a frame that is not there.
+        A table of the data set says something else: what the annotators had. An encoder may have left fewer,
+        and a window must never ask for a frame that is not there.
         """
         return self._video(video_id)[0]
 
@@ -61,13 +100,45 @@ class AnnotatedVideos(Sequence[Sample]):
         """(H, W) of the video, in pixels."""
         return self._video(video_id)[1]
 
+    def require_truth(self, purpose: str) -> None:
+        """DataError where the truth is not known; `purpose` says what needs it, such as "training"."""
+        if not self.truth_is_known:
+            raise DataError(
+                f"{purpose} needs masks, but those of this split of {self.layout} are not published: name "
+                "another split in data: {train_on: ..., evaluate_on: [...]}"
+            )
+
     def mask(self, i: int) -> np.ndarray:
-        """(H, W) bool: the pixels of sample i's instance in its frame."""
+        """(H, W) bool: the pixels of sample i's instance in its frame; DataError where nobody knows them."""
+        self.require_truth(f"the mask of '{self[i].sentence}' in video '{self[i].video_id}'")
         instance, masks = self[i].instance_id, self.masks_in_frame(i)
         if instance not in masks:
             path = self.annotation_path(i)
             raise DataError(f"{path}: instance {instance} was here and is gone: load the data anew")
         return masks[instance]
+
+    def frames_with_truth(self, i: int) -> list[int]:
+        """0-based frames of sample i's video whose truth is known, ascending: its own, or more, or none."""
+        return [self[i].frame] if self.truth_is_known else []
+
+    def masks(self, i: int, indices: Sequence[int]) -> np.ndarray:
+        """(n, H, W) bool: the pixels of sample i's instance in n of `frames_with_truth`; DataError in others.
+
+        A class whose every frame has a truth overrides `frames_with_truth` and `_masks_of_frames`.
+        """
+        self.require_truth(f"the masks of '{self[i].sentence}' in video '{self[i].video_id}'")
+        known = set(self.frames_with_truth(i))
+        if unknown := [index for index in indices if index not in known]:
+            raise DataError(
+                f"{self.video_path(self[i].video_id)}: frame {unknown[0]} (from 0) has no truth: ask for "
+                "some of `frames_with_truth`"
+            )
+        return self._masks_of_frames(i, list(indices))
+
+    def _masks_of_frames(self, i: int, indices: list[int]) -> np.ndarray:
+        """(n, H, W) bool of frames that have a truth; by default they are all sample i's own."""
+        mask = self.mask(i)
+        return np.broadcast_to(mask, (len(indices), *mask.shape))
 
     def window(self, i: int, size: int, stride: int = 1) -> tuple[list[int], np.ndarray]:
         """The frames around sample i's own, which stands at position size // 2 (see `files.window`).

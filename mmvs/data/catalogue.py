@@ -1,66 +1,73 @@
-"""Data sets by name, and everything an experiment needs on disk before it can start."""
+"""Data sets by name, and everything an experiment needs on disk before it can start.
+
+A name is `<family>-<split>`, or `<family>` where the data set is not divided.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmvs.config import ConfigError, Data, Experiment, resolve
-from mmvs.data import jhmdb_files
 from mmvs.data.a2d import A2DSentences
-from mmvs.data.annotated_videos import AnnotatedVideos
-from mmvs.data.csv_files import columns
+from mmvs.data.annotated_videos import AnnotatedVideos, Row
 from mmvs.data.jhmdb import JHMDBSentences
+from mmvs.data.moving_shapes import MovingShapes
 from mmvs.flow.estimators import estimator
 from mmvs.flow.store import FlowStore, Summary
 from mmvs.processes import one_at_a_time
-from mmvs.shapes import writing
 
-NAMES = (
-    "a2d-train", "a2d-test", "jhmdb", "moving_shapes-train", "moving_shapes-test", "moving_shapes-unseen",
-)  # fmt: skip
-
-
-def root_of(name: str, data: Data) -> Path:
-    """Folder of the data set `<family>` or `<family>-<split>`; ConfigError on a name that does not exist."""
-    if name not in NAMES:
-        raise ConfigError(f"unknown data set '{name}': known are {', '.join(NAMES)}")
-    family, _, split = name.partition("-")
-    root = resolve(data.roots.get(family) or Data.model_fields["roots"].default[family])
-    return root / "unseen" if split == "unseen" else root
+FAMILIES: dict[str, type[AnnotatedVideos]] = {
+    "a2d": A2DSentences,
+    "jhmdb": JHMDBSentences,
+    "moving_shapes": MovingShapes,
+}
 
 
-def open_dataset(name: str, data: Data) -> AnnotatedVideos:
-    """Open a data set under its configured root; ConfigError on a name that does not exist."""
-    root = root_of(name, data)
-    if name == "jhmdb":
-        return JHMDBSentences(root, resolve(data.jhmdb_samples) if data.jhmdb_samples else None)
-    return A2DSentences(root, "train" if name.endswith("-train") else "test")
+@dataclass(frozen=True)
+class Source:
+    """A data set as an experiment reads it."""
+
+    samples: AnnotatedVideos
+    flow: FlowStore  # of the samples' videos; nothing is computed
+
+
+def names() -> list[str]:
+    """Every name that `open` takes."""
+    return [
+        f"{family}-{split}" if split else family
+        for family, data_set in FAMILIES.items()
+        for split in data_set.splits or ("",)
+    ]
+
+
+def open(name: str, experiment: Experiment) -> Source:
+    """Open a data set under its configured root.
+
+    Raises ConfigError on a name that does not exist, DataError naming what is missing or wrong.
+    """
+    family, split = _parts(name)
+    samples = FAMILIES[family].open(_root(family, experiment.data), split, experiment.data)
+    return Source(samples, _flow(family, experiment))
 
 
 def roots(data: Data) -> dict[str, Path]:
-    """The folders of the data sets in use, each once: by the name of the data set, not of its splits."""
-    names = (data.train_on, *data.evaluate_on)
-    return {
-        name if name.endswith("-unseen") else name.partition("-")[0]: root_of(name, data) for name in names
-    }
+    """Folders of the data sets in use, each once: by family, or by name where a split has its own folder."""
+    folders = {}
+    for name in _names_in_use(data):
+        family, split = _parts(name)
+        root = _root(family, data)
+        folder = FAMILIES[family].folder(root, split)
+        folders[family if folder == root else name] = folder
+    return folders
 
 
-def sentences(root: Path) -> list[tuple[str, str, str]]:
-    """(video id, instance id, sentence) of every row of a folder's annotation file, as it stands there.
+def sentences(data: Data) -> dict[str, list[Row]]:
+    """All rows of the annotation files in use, by the keys of `roots`, as they stand there.
 
-    All splits: the file does not tell them apart. It alone is read: neither videos nor masks are needed.
+    All splits of a folder: its file does not tell them apart. Neither videos nor masks are needed.
     """
-    if (root / jhmdb_files.ANNOTATION).is_file():
-        rows = columns(root / jhmdb_files.ANNOTATION, "video_id", "query")
-        return [(video_id, "", query) for _, (video_id, query) in rows]
-    path = root / "text_annotations" / "a2d_annotation.txt"
-    return [tuple(row) for _, row in columns(path, "video_id", "instance_id", "query")]
-
-
-def open_flow(name: str, experiment: Experiment) -> FlowStore:
-    """The flow store of a data set; nothing is computed."""
-    settings = experiment.flow
-    return FlowStore(resolve(settings.root) / name.partition("-")[0], estimator(settings), settings.height)
+    return {key: FAMILIES[key.partition("-")[0]].sentences(folder) for key, folder in roots(data).items()}
 
 
 def prepare(experiment: Experiment, progress: bool = True) -> dict[str, Summary]:
@@ -69,14 +76,35 @@ def prepare(experiment: Experiment, progress: bool = True) -> dict[str, Summary]
     Returns a flow Summary for each data set.
     """
     data = experiment.data
-    names = list(dict.fromkeys([data.train_on, *data.evaluate_on]))
-    if any(name.startswith("moving_shapes-") for name in names):
-        writing.write(resolve(data.roots["moving_shapes"]), data.moving_shapes, progress)
+    for family in dict.fromkeys(_parts(name)[0] for name in _names_in_use(data)):
+        FAMILIES[family].write(_root(family, data), data, progress)
     summaries = {}
-    for name in names:
-        samples = open_dataset(name, data)
-        videos = {video: samples.video_path(video) for video in samples.videos}
-        store = open_flow(name, experiment)
-        with one_at_a_time(store.root / ".lock"):
-            summaries[name] = store.compute(videos, experiment.flow.workers, progress)
+    for name in _names_in_use(data):
+        source = open(name, experiment)
+        videos = {video: source.samples.video_path(video) for video in source.samples.videos}
+        with one_at_a_time(source.flow.root / ".lock"):
+            summaries[name] = source.flow.compute(videos, experiment.flow.workers, progress)
     return summaries
+
+
+def _names_in_use(data: Data) -> list[str]:
+    return list(dict.fromkeys([data.train_on, *data.evaluate_on]))
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Family and split, "" for none; ConfigError on a name that does not exist."""
+    family, _, split = name.partition("-")
+    if name not in names():
+        raise ConfigError(f"unknown data set '{name}': known are {', '.join(names())}")
+    return family, split
+
+
+def _root(family: str, data: Data) -> Path:
+    """The configured folder of a family; else its default; else data/<family>."""
+    defaults = Data.model_fields["roots"].default
+    return resolve(data.roots.get(family) or defaults.get(family) or f"data/{family}")
+
+
+def _flow(family: str, experiment: Experiment) -> FlowStore:
+    settings = experiment.flow
+    return FlowStore(resolve(settings.root) / family, estimator(settings), settings.height)

@@ -27,7 +27,9 @@ class Clips(Dataset):
         only: Sequence[int] | None = None,
     ):  # fmt: skip
         """samples and flow of the same videos; training: augment, and draw at most `sentences_per_clip`;
-        only: positions in `samples` to keep, None for all."""
+        only: positions in `samples` to keep, None for all. DataError: nobody trains without a truth."""
+        if training:
+            samples.require_truth("training")
         self.samples, self.flow, self.data, self.training = samples, flow, data, training
         self.generator = torch.Generator().manual_seed(seed)
         frames: dict[tuple[str, int], list[int]] = {}
@@ -55,9 +57,14 @@ class Clips(Dataset):
             frames = self.samples.frames(positions[0], indices)
         else:
             indices, frames = self.samples.window(positions[0], self.data.frames, self.data.stride)
-        present = self.samples.masks_in_frame(positions[0])
-        masks = [torch.from_numpy(present[self.samples[i].instance_id]) for i in positions]
-        return self._on_canvas(frames, indices, torch.stack(masks), positions)
+        return self._on_canvas(frames, indices, self._masks(positions), positions)
+
+    def _masks(self, positions: list[int]) -> Tensor | None:
+        """(N, H, W) bool of samples that share a frame; None where the truth is not known."""
+        if not self.samples.truth_is_known:
+            return None
+        masks = self.samples.masks_in_frame(positions[0])
+        return torch.stack([torch.from_numpy(masks[self.samples[i].instance_id]) for i in positions])
 
     @property
     def _draws(self) -> bool:
@@ -70,14 +77,16 @@ class Clips(Dataset):
         places = [*-gaps[:before].flip(0).cumsum(0).flip(0), 0, *gaps[before:].cumsum(0)]
         return [min(max(sample.frame + int(place), 0), last) for place in places]
 
-    def _on_canvas(self, frames: np.ndarray, indices: list[int], masks: Tensor, positions: list[int]) -> Clip:
+    def _on_canvas(
+        self, frames: np.ndarray, indices: list[int], masks: Tensor | None, positions: list[int]
+    ) -> Clip:
         first, data = self.samples[positions[0]], self.data
         original = frames.shape[1:3]
         flow = self.flow.read(first.video_id, self.samples.video_path(first.video_id), indices)
         return Clip(
             frames=geometry.fit_frames(torch.from_numpy(frames).permute(0, 3, 1, 2), data.size),
             flow=geometry.fit_flow(torch.from_numpy(flow), data.size, original),
-            masks=geometry.fit_masks(masks, data.size),
+            masks=None if masks is None else geometry.fit_masks(masks, data.size),
             valid=geometry.valid_area(data.size, original),
             sentences=[self.samples[i].sentence for i in positions],
             samples=positions,
@@ -120,10 +129,11 @@ def collate(tokenizer: PreTrainedTokenizerBase, max_words: int) -> Callable[[lis
     def collated(clips: list[Clip]) -> Batch:
         words, words_mask = encode(tokenizer, [s for clip in clips for s in clip.sentences], max_words)
         counts = torch.tensor([len(clip.samples) for clip in clips])
+        masks = [clip.masks for clip in clips if clip.masks is not None]  # of all clips, or of none
         return Batch(
             frames=torch.stack([clip.frames for clip in clips]),
             flow=torch.stack([clip.flow for clip in clips]),
-            masks=torch.cat([clip.masks for clip in clips]).float(),
+            masks=torch.cat(masks).float() if masks else None,
             valid=torch.stack([clip.valid for clip in clips]),
             words=words,
             words_mask=words_mask,

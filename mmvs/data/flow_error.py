@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mmvs.config import Experiment, resolve
-from mmvs.data.a2d import A2DSentences
+from mmvs.config import Experiment
+from mmvs.data import catalogue
 from mmvs.files import write_json
 from mmvs.flow.estimators import endpoint_error, estimator
 from mmvs.run_folder import RunFolder
@@ -21,7 +21,7 @@ def against_exact(experiment: Experiment, clips: int) -> pd.DataFrame:
     `speed`, in pixels per frame. Annotated windows of the clip count, where all objects are in the picture.
     """
     settings, estimate = experiment.data.moving_shapes, estimator(experiment.flow)
-    samples = A2DSentences(resolve(experiment.data.roots["moving_shapes"]), "train")
+    samples = catalogue.open("moving_shapes-train", experiment).samples
     rows = []
     for index in range(min(clips, settings.train_clips)):
         rendered = writing.render(settings, "train", index)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmvs.data.annotated_videos import AnnotatedVideos
-from mmvs.data.csv_files import DataError, plain
-from mmvs.data.jhmdb_files import FRAMES, MASKS, actions, annotated_frames, mask_path, part_mask
+from mmvs.config import Data, resolve
+from mmvs.data.annotated_videos import AnnotatedVideos, Row
+from mmvs.data.csv_files import DataError, columns, plain
+from mmvs.data.jhmdb_files import ANNOTATION, FRAMES, MASKS, actions, annotated_frames, mask_path, part_mask
 from mmvs.data.jhmdb_samples import PERSON, drawn_list, name_of, read_list
 
 
@@ -29,6 +30,22 @@ class JHMDBSentences(AnnotatedVideos):
     Order: that of the list. `samples_from` names the list, as scores depend on it. DataError names what is
     missing or wrong, also a listed frame beyond the annotated ones.
     """
+
+    layout = "J-HMDB-Sentences"
+    marks = (FRAMES, MASKS, ANNOTATION)
+    check = "mmvs.verify.jhmdb"
+
+    @classmethod
+    def open(cls, root: Path, split: str, data: Data) -> JHMDBSentences:
+        """The samples of the list `data.jhmdb_samples`; None: of the list that is drawn for this root."""
+        return cls(root, resolve(data.jhmdb_samples) if data.jhmdb_samples else None)
+
+    @classmethod
+    def sentences(cls, root: Path) -> list[Row]:
+        """Every row of jhmdb_annotation.txt, as it stands there: of one instance a video, without an id."""
+        return [
+            (video_id, "", query) for _, (video_id, query) in columns(root / ANNOTATION, "video_id", "query")
+        ]
 
     def __init__(self, root: str | Path, samples: str | Path | None = None) -> None:
         self.root = Path(root)
@@ -60,16 +77,24 @@ class JHMDBSentences(AnnotatedVideos):
 
     def masks_in_frame(self, i: int) -> dict[int, np.ndarray]:
         """Instance id to (H, W) bool: the one person that is annotated."""
-        sample, path = self[i], self.annotation_path(i)
-        masks, size = part_mask(path), self.size(sample.video_id)
-        if sample.frame >= len(masks):
+        return {PERSON: self._masks_of_frames(i, [self[i].frame])[0]}
+
+    def frames_with_truth(self, i: int) -> list[int]:
+        """Every frame of sample i's video."""
+        return list(range(self.frame_count(self[i].video_id)))
+
+    def _masks_of_frames(self, i: int, indices: list[int]) -> np.ndarray:
+        """(n, H, W) bool: the person in any frames of sample i's video."""
+        video_id, path = self[i].video_id, self.annotation_path(i)
+        masks, size = part_mask(path), self.size(video_id)
+        if max(indices, default=0) >= len(masks):
             raise DataError(f"{path}: {len(masks)} masks, fewer than when the data was loaded: load it anew")
         if masks.shape[1:] != size:
             raise DataError(
-                f"{path}: masks are {masks.shape[1:]} (H, W), but {self.video_path(sample.video_id)} is "
+                f"{path}: masks are {masks.shape[1:]} (H, W), but {self.video_path(video_id)} is "
                 f"{size}: {MASKS} and {FRAMES} must be of the same release"
             )
-        return {PERSON: masks[sample.frame]}
+        return masks[indices]
 
     def _action(self, video_id: str) -> str:
         try:

@@ -3,12 +3,11 @@
 Published results draw three annotated frames a video at random, once. Two published lists share a tenth of
 their rows and scores depend on the list, so that a score is comparable only beside the name of its list.
 
-`python -m mmvs.data.jhmdb_samples <root> <list.csv>` draws a list outside a root that may not be written.
+`mmvs draw ROOT LIST.csv` draws a list outside a root that may not be written.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import io
@@ -74,8 +73,8 @@ def draw(root: Path, path: Path, seed: int = SEED) -> Path:
     except OSError as error:
         raise DataError(
             f"{path}: the list of sampled frames cannot be written ({error.strerror}): make the folder "
-            "writable; or draw it elsewhere, `python -m mmvs.data.jhmdb_samples <root> <list.csv>`, and name "
-            "that file in data: {jhmdb_samples: ...}"
+            "writable; or draw it elsewhere, `mmvs draw ROOT LIST.csv`, and name that file in "
+            "data: {jhmdb_samples: ...}"
         ) from error
     return path
 
@@ -83,23 +82,3 @@ def draw(root: Path, path: Path, seed: int = SEED) -> Path:
 def name_of(path: Path, samples: int) -> str:
     """How reports name a list: its file, number of samples, and the first digits of its content's SHA-256."""
     return f"{path.name} ({samples} samples, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]})"
-
-
-def main() -> None:
-    """Command line: ROOT LIST.csv [--seed S]."""
-    parser = argparse.ArgumentParser(
-        description="Draw three frames of every video of J-HMDB-Sentences, once."
-    )
-    parser.add_argument("root", type=Path, help="folder of J-HMDB-Sentences")
-    parser.add_argument("list", type=Path, help="the CSV file to write")
-    parser.add_argument("--seed", type=int, default=SEED)
-    given = parser.parse_args()
-    try:
-        path = draw(given.root, given.list, given.seed)
-    except DataError as error:
-        parser.exit(1, f"{error}\n")
-    print(name_of(path, len(read_list(path))))
-
-
-if __name__ == "__main__":
-    main()

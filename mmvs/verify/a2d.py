@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mmvs.data.a2d import MISTAKEN_INSTANCE, SUBSETS
 from mmvs.data.a2d_files import read_masks
 from mmvs.data.csv_files import DataError, columns, plain, table, text
-from mmvs.verify.findings import Finding, Look, complete, counted, listed, without_advice
+from mmvs.verify.findings import Finding, Scope, complete, counted, listed, without_advice
 from mmvs.video.files import VideoError, frame_count, frame_size, read_frames
 
 HEIGHT = 320  # pixels, of the published clips
@@ -30,7 +30,7 @@ class Tables(NamedTuple):
         return sorted({video_id for video_id, _ in self.rows} & set(self.videos) - self.missed)
 
 
-def check(root: Path, published: dict[str, int], look: Look) -> Iterator[Finding]:
+def check(root: Path, published: dict[str, int], scope: Scope) -> Iterator[Finding]:
     """All findings about a root; `published`: the counts that it should have (any of PUBLISHED's keys)."""
     try:
         tables = _read_tables(root)
@@ -39,7 +39,7 @@ def check(root: Path, published: dict[str, int], look: Look) -> Iterator[Finding
         return
     yield from _counts(tables, published)
     yield from _presence(root, tables)
-    yield from _contents(root, tables, look)
+    yield from _contents(root, tables, scope)
 
 
 def _read_tables(root: Path) -> Tables:
@@ -93,12 +93,12 @@ def _presence(root: Path, tables: Tables) -> Iterator[Finding]:
     yield from complete("annotated videos", tables.spoken_of, there - silent, f"restore {folders.name}/")
 
 
-def _contents(root: Path, tables: Tables, look: Look) -> Iterator[Finding]:
+def _contents(root: Path, tables: Tables, scope: Scope) -> Iterator[Finding]:
     """Open clips and annotations; a clip is decoded at its annotated frames."""
     bad_clips, bad_files, sizes, low, short, beyond, unusual = [], [], [], [], [], [], []
     present: dict[str, set[int]] = {}
     files = opened = 0
-    for video_id in look.over(sorted(tables.videos), "opening clips and annotations"):
+    for video_id in scope.over(sorted(tables.videos), "opening clips and annotations"):
         clip, folder = _clips(root) / f"{video_id}.mp4", _annotations(root) / video_id
         annotated = sorted(folder.glob("[0-9]*.h5"))
         files, opened = files + len(annotated), opened + clip.is_file()

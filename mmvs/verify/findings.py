@@ -31,7 +31,7 @@ class Finding(NamedTuple):
     remedy: str = ""  # what to do, or why there is nothing to do
 
 
-class Look(NamedTuple):
+class Scope(NamedTuple):
     """How closely to look."""
 
     fast: bool = False  # open a sample of the videos only; that files are there is checked of all

@@ -9,7 +9,7 @@ from pathlib import Path
 from mmvs.data.csv_files import DataError
 from mmvs.data.jhmdb_files import FRAMES, MASKS, actions, mask_path, part_mask, sentences
 from mmvs.data.jhmdb_samples import DRAWN, PER_VIDEO, name_of, read_list
-from mmvs.verify.findings import Finding, Look, complete, counted, listed, without_advice
+from mmvs.verify.findings import Finding, Scope, complete, counted, listed, without_advice
 from mmvs.video.files import VideoError
 from mmvs.video.frames import frame_count, read_frames
 
@@ -17,7 +17,7 @@ SIZE = (240, 320)  # (H, W) of the published frames
 PUBLISHED = {"videos": 928, "actions": 21, "frames": 31838}
 
 
-def check(root: Path, published: dict[str, int], look: Look) -> Iterator[Finding]:
+def check(root: Path, published: dict[str, int], scope: Scope) -> Iterator[Finding]:
     """All findings about a root; `published`: the counts that it should have (any of PUBLISHED's keys)."""
     try:
         said = [video_id for video_id, _ in sentences(root)]
@@ -35,17 +35,17 @@ def check(root: Path, published: dict[str, int], look: Look) -> Iterator[Finding
     yield from complete("videos with frames", videos, folders, f"put them below {FRAMES}/<action>")
     masked = [video_id for video_id in there if mask_path(root, folders[video_id], video_id).is_file()]
     yield from complete("videos with masks", there, masked, f"put them below {MASKS}/<action>")
-    yield from _contents(root, folders, there, published, look)
+    yield from _contents(root, folders, there, published, scope)
     yield from _drawn_list(root, len(videos))
 
 
 def _contents(
-    root: Path, folders: dict[str, str], videos: list[str], published: dict[str, int], look: Look
+    root: Path, folders: dict[str, str], videos: list[str], published: dict[str, int], scope: Scope
 ) -> Iterator[Finding]:
     """Decode every picture, read every mask, and compare their sizes and numbers."""
     bad_pictures, bad_masks, sizes, unusual, fewer, more, empty = [], [], [], [], [], [], []
     opened = measured = usable = 0
-    for video_id in look.over(videos, "opening pictures and masks"):
+    for video_id in scope.over(videos, "opening pictures and masks"):
         folder, file = (
             root / FRAMES / folders[video_id] / video_id,
             mask_path(root, folders[video_id], video_id),

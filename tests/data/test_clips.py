@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mmvs.config import Data, MovingShapes, experiment
-from mmvs.data.catalogue import open_dataset, open_flow, prepare
+from mmvs.data import catalogue
+from mmvs.data.catalogue import prepare
 from mmvs.data.clips import Clips, collate
 from mmvs.data.words import mirrored, tokenizer
 
@@ -32,10 +33,8 @@ def run(tmp_path_factory):
 
 def clips(run, **changes) -> Clips:
     data = run.data.model_copy(update={k: v for k, v in changes.items() if k != "training"})
-    name = "moving_shapes-train"
-    return Clips(
-        open_dataset(name, data), open_flow(name, run), data, training=changes.get("training", False)
-    )
+    source = catalogue.open("moving_shapes-train", run)
+    return Clips(source.samples, source.flow, data, training=changes.get("training", False))
 
 
 def test_one_item_an_annotated_frame_with_all_its_sentences(run):

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+import tiny
 from PIL import Image
 
 from mmvs import files
-from mmvs.config import ROOT, Data, Flow
-from mmvs.data import jhmdb_samples
-from mmvs.data.catalogue import open_dataset
+from mmvs.config import ROOT, Flow, experiment
+from mmvs.data import catalogue, jhmdb_samples
 from mmvs.data.csv_files import DataError
 from mmvs.data.jhmdb import JHMDBSentences
 from mmvs.flow.estimators import FlowError, estimator
@@ -184,22 +184,18 @@ def test_a_root_that_may_not_be_written_is_said_with_the_way_out(one, monkeypatc
     monkeypatch.setattr(files.os, "replace", refuse)
     before = sorted(one.root.rglob("*"))
     with pytest.raises(
-        DataError, match=r"mmvs_jhmdb_samples.csv: .*Permission denied.*jhmdb_samples <root>.*data: "
+        DataError, match=r"mmvs_jhmdb_samples.csv: .*Permission denied.*mmvs draw ROOT.*data: "
     ):
         JHMDBSentences(one.root)
     assert sorted(one.root.rglob("*")) == before, "nothing half-written is left"
 
 
-def test_the_command_draws_elsewhere(one, tmp_path, monkeypatch, capsys):
-    arguments = ["jhmdb_samples", str(one.root), str(tmp_path / "mine.csv"), "--seed", "3"]
-    monkeypatch.setattr("sys.argv", arguments)
-    jhmdb_samples.main()
+def test_the_command_draws_elsewhere(one, tmp_path, capsys):
+    assert tiny.command("draw", one.root, tmp_path / "mine.csv", "--seed", 3) == 0
     assert capsys.readouterr().out.startswith("mine.csv (3 samples, sha256 ")
-    data = Data(roots={"jhmdb": str(one.root)}, jhmdb_samples=str(tmp_path / "mine.csv"))
-    assert open_dataset("jhmdb", data).samples_from.startswith("mine.csv")
-    monkeypatch.setattr("sys.argv", ["jhmdb_samples", str(tmp_path / "nowhere"), "x.csv"])
-    with pytest.raises(SystemExit):
-        jhmdb_samples.main()
+    run = experiment(data={"roots": {"jhmdb": str(one.root)}, "jhmdb_samples": str(tmp_path / "mine.csv")})
+    assert catalogue.open("jhmdb", run).samples.samples_from.startswith("mine.csv")
+    assert tiny.command("draw", tmp_path / "nowhere", "x.csv") == 1
     assert "nowhere" in capsys.readouterr().err
 
 

@@ -100,10 +100,10 @@ def test_annotation_files_alone_are_enough(tmp_path):
         'video_id,instance_id,query\nv,0,"A dog, left"\n'
     )
     (tmp_path / "j" / "jhmdb_annotation.txt").write_text("video_id,query\nw,a man\n")
-    assert sentences(found["a2d"]) == [("v", "0", "A dog, left")]
-    assert sentences(found["jhmdb"]) == [("w", "", "a man")]
+    assert sentences(data) == {"a2d": [("v", "0", "A dog, left")], "jhmdb": [("w", "", "a man")]}
+    (tmp_path / "a" / "text_annotations" / "a2d_annotation.txt").unlink()
     with pytest.raises(DataError, match="a2d_annotation.txt: no such file"):
-        sentences(tmp_path)
+        sentences(data)
 
 
 def test_moving_shapes_have_a_folder_more_for_unseen():

@@ -10,7 +10,8 @@ import torch
 
 from mmvs.answers import track
 from mmvs.config import experiment
-from mmvs.data.catalogue import open_dataset, prepare
+from mmvs.data import catalogue
+from mmvs.data.catalogue import prepare
 from mmvs.flow.estimators import Dis
 from mmvs.segmenter.segmenter import Segmenter
 from mmvs.trained import TrainedNetwork
@@ -52,7 +53,7 @@ def test_the_same_as_evaluation_on_a_clip_of_a_data_set(tmp_path):
     made = made.model_copy(update={"model": run.experiment.model})
     trained = TrainedNetwork(made, run.network, run.tokenizer, 0, 0.0)
     frames, probability = track(trained, "moving_shapes-test", 0)
-    samples = open_dataset("moving_shapes-test", made.data)
+    samples = catalogue.open("moving_shapes-test", made).samples
     answers = list(
         Segmenter(TrainedNetwork(made, run.network, run.tokenizer)).segment(
             samples.video_path(samples[0].video_id), samples[0].sentence

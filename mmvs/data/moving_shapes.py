@@ -1,0 +1,46 @@
+"""Moving shapes: the embedded data set, made from a seed, in A2D-Sentences' layout.
+
+    <root>/          train and test
+    <root>/unseen/   a tree of its own: sentences about combinations that training never shows
+
+How the trees are made: `mmvs.shapes`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mmvs.config import Data
+from mmvs.data.a2d import A2DSentences
+from mmvs.shapes import writing
+
+
+class MovingShapes(A2DSentences):
+    """The samples of one split, "train", "test" or "unseen"; everything else is A2D-Sentences'."""
+
+    splits = {**A2DSentences.splits, "unseen": A2DSentences.splits["test"]}
+
+    @classmethod
+    def folder(cls, root: Path, split: str) -> Path:
+        """unseen/ is a tree of its own; the others share the root."""
+        return root / "unseen" if split == "unseen" else root
+
+    @classmethod
+    def write(cls, root: Path, data: Data, progress: bool) -> None:
+        """Write all splits as `data.moving_shapes` asks, unless they are there (see `writing.write`)."""
+        writing.write(root, data.moving_shapes, progress)
+
+
+def counts(root: Path) -> dict[str, int] | None:
+    """The counts that a tree of moving shapes should have, in either layout; None for other trees."""
+    for folder in (root, root.parent):  # the settings lie beside unseen/, not in it
+        if (folder / writing.FINISHED).is_file():
+            settings = json.loads((folder / writing.FINISHED).read_text())
+            if "jhmdb_clips" in settings:
+                return {"videos": settings["jhmdb_clips"]}
+            if folder != root:
+                return {"test": settings["unseen_clips"]} if root.name == "unseen" else None
+            train, test = settings["train_clips"] + 1, settings["test_clips"]  # one clip has no sentences
+            return {"videos": train + test, "train": train, "test": test}
+    return None
