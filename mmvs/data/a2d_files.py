@@ -21,32 +21,32 @@ from mmvs.files import write_text
 WORTH_KEEPING = 500  # newly read HDF5 files from which on the index is kept on disk
 
 
-def read_index(folder: Path, videos: set[str], kept: Path) -> dict[str, dict[int, list[int]]]:
+def read_index(folder: Path, videos: set[str], cache: Path) -> dict[str, dict[int, list[int]]]:
     """Video id to its annotated frames (0-based, ascending), each with the instance ids present.
 
     Reads `instance` of every <folder>/<video>/<frame:05d>.h5. Opening thousands of files takes from seconds
-    to minutes, so what was read is kept in the JSON file `kept`, with each file's size and time of change.
+    to minutes, so the JSON file `cache` keeps what was read, with each file's size and time of change.
     """
     try:
-        known = json.loads(kept.read_text())
+        entries = json.loads(cache.read_text())
     except (OSError, ValueError):
-        known = {}
+        entries = {}
     stamps = {name: stamp for video_id in sorted(videos) for name, stamp in _stamps(folder, video_id)}
-    new = [name for name, stamp in stamps.items() if known.get(name, [None])[0] != stamp]
+    new = [name for name, stamp in stamps.items() if entries.get(name, [None])[0] != stamp]
     try:
         for name in tqdm(new, desc="reading annotations", unit="file", disable=None, leave=False):
             ids = read_h5(folder / name, "instance")[0]
-            known[name] = [stamps[name], [int(i) for i in ids]]
+            entries[name] = [stamps[name], [int(i) for i in ids]]
     finally:  # a damaged file does not cost what was read before it
         if len(new) >= WORTH_KEEPING:
-            _keep(kept, json.dumps(known))
+            _keep(cache, json.dumps(entries))
     index: dict[str, dict[int, list[int]]] = {video_id: {} for video_id in videos}
     for name in sorted(stamps):
         path = folder / name
         number = integer(path.stem, path)
         if number < 1:
             raise DataError(f"{path}: frames are numbered from 1: rename the file")
-        index[path.parent.name][number - 1] = known[name][1]
+        index[path.parent.name][number - 1] = entries[name][1]
     return {video_id: dict(sorted(frames.items())) for video_id, frames in index.items()}
 
 

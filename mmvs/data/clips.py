@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from mmvs.config import Data
 from mmvs.data import geometry
 from mmvs.data.annotated_videos import AnnotatedVideos
-from mmvs.data.words import encode, mirrored
+from mmvs.data.words import encode, mirror
 from mmvs.flow.store import FlowStore
 from mmvs.schema import Batch, Clip, Sample
 
@@ -37,27 +37,27 @@ class Clips(Dataset):
             frames.setdefault((samples[i].video_id, samples[i].frame), []).append(i)
         self.positions = list(frames.values())
         self.jitter = v2.ColorJitter(data.jitter, data.jitter, data.jitter / 2) if data.jitter else None
-        self._kept: dict[int, Clip] = {}
+        self._cached: dict[int, Clip] = {}
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def __getitem__(self, item: int) -> Clip:
-        clip = self._kept.get(item)
+        clip = self._cached.get(item)
         if clip is None:
             clip = self._cut(self.positions[item])
-            if self.data.cache and not self._draws:
-                self._kept[item] = clip
-        return self._augmented(clip) if self.training else clip
+            if self.data.cache and not self._has_random_windows:
+                self._cached[item] = clip
+        return self._augment(clip) if self.training else clip
 
     def _cut(self, positions: list[int]) -> Clip:
         """Read the window of these samples, which share video and frame."""
-        if self._draws:
-            indices = self._drawn_window(self.samples[positions[0]])
+        if self._has_random_windows:
+            indices = self._draw_window(self.samples[positions[0]])
             frames = self.samples.frames(positions[0], indices)
         else:
             indices, frames = self.samples.window(positions[0], self.data.frames, self.data.stride)
-        return self._on_canvas(frames, indices, self._masks(positions), positions)
+        return self._fit(frames, indices, self._masks(positions), positions)
 
     def _masks(self, positions: list[int]) -> Tensor | None:
         """(N, H, W) bool of samples that share a frame; None where the truth is not known."""
@@ -67,17 +67,20 @@ class Clips(Dataset):
         return torch.stack([torch.from_numpy(masks[self.samples[i].instance_id]) for i in positions])
 
     @property
-    def _draws(self) -> bool:
+    def _has_random_windows(self) -> bool:
         return self.training and self.data.gap > 0
 
-    def _drawn_window(self, sample: Sample) -> list[int]:
-        """A window whose neighbours are 1 to `gap` frames apart, clamped to the video; published training."""
+    def _draw_window(self, sample: Sample) -> list[int]:
+        """Draw a window whose neighbours are 1 to `gap` frames apart, clamped to the video.
+
+        The authors' code trains on such windows.
+        """
         before, last = self.data.frames // 2, self.samples.frame_count(sample.video_id) - 1
         gaps = torch.randint(1, self.data.gap + 1, (self.data.frames - 1,), generator=self.generator)
         places = [*-gaps[:before].flip(0).cumsum(0).flip(0), 0, *gaps[before:].cumsum(0)]
         return [min(max(sample.frame + int(place), 0), last) for place in places]
 
-    def _on_canvas(
+    def _fit(
         self, frames: np.ndarray, indices: list[int], masks: Tensor | None, positions: list[int]
     ) -> Clip:
         first, data = self.samples[positions[0]], self.data
@@ -94,15 +97,15 @@ class Clips(Dataset):
             original_size=original,
         )
 
-    def _augmented(self, clip: Clip) -> Clip:
+    def _augment(self, clip: Clip) -> Clip:
         """Draw sentences; flip picture, flow, mask and words together; jitter colours, never flow."""
-        drawn = torch.randperm(len(clip.samples), generator=self.generator)[: self.data.sentences_per_clip]
-        frames, flow, valid, masks = clip.frames, clip.flow, clip.valid, clip.masks[drawn]
-        sentences = [clip.sentences[i] for i in drawn]
+        order = torch.randperm(len(clip.samples), generator=self.generator)[: self.data.sentences_per_clip]
+        frames, flow, valid, masks = clip.frames, clip.flow, clip.valid, clip.masks[order]
+        sentences = [clip.sentences[i] for i in order]
         if torch.rand((), generator=self.generator) < self.data.flip:
             frames, flow, valid, masks = frames.flip(-1), flow.flip(-1), valid.flip(-1), masks.flip(-1)
             flow = flow * flow.new_tensor([-1, 1]).view(2, 1, 1)
-            sentences = [mirrored(sentence) for sentence in sentences]
+            sentences = [mirror(sentence) for sentence in sentences]
         if self.jitter:
             frames = self.jitter(frames)
         return Clip(
@@ -111,7 +114,7 @@ class Clips(Dataset):
             masks,
             valid,
             sentences,
-            [clip.samples[i] for i in drawn],
+            [clip.samples[i] for i in order],
             clip.target,
             clip.original_size,
         )
@@ -126,7 +129,7 @@ def draw_apart(worker: int) -> None:
 def collate(tokenizer: PreTrainedTokenizerBase, max_words: int) -> Callable[[list[Clip]], Batch]:
     """A collate function for DataLoader: B clips and their N sentences into one Batch."""
 
-    def collated(clips: list[Clip]) -> Batch:
+    def batch(clips: list[Clip]) -> Batch:
         words, words_mask = encode(tokenizer, [s for clip in clips for s in clip.sentences], max_words)
         counts = torch.tensor([len(clip.samples) for clip in clips])
         masks = [clip.masks for clip in clips if clip.masks is not None]  # of all clips, or of none
@@ -143,4 +146,4 @@ def collate(tokenizer: PreTrainedTokenizerBase, max_words: int) -> Callable[[lis
             original_sizes=[clip.original_size for clip in clips],
         )
 
-    return collated
+    return batch

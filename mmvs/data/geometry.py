@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as T
 
 
-def fitted(height: int, width: int, size: int) -> tuple[int, int, int, int]:
+def placement(height: int, width: int, size: int) -> tuple[int, int, int, int]:
     """Where a picture of height x width lies on the canvas: (top, left, height, width) in pixels."""
     scale = min(size / height, size / width)
     h, w = max(1, round(height * scale)), max(1, round(width * scale))
@@ -22,12 +22,12 @@ def fitted(height: int, width: int, size: int) -> tuple[int, int, int, int]:
 
 def fit_frames(frames: Tensor, size: int) -> Tensor:
     """(T, 3, H, W) uint8 → (T, 3, size, size) uint8, black around the picture."""
-    return _placed(frames, size, lambda x, hw: T.resize(x, hw, InterpolationMode.BICUBIC, antialias=True))
+    return _place(frames, size, lambda x, hw: T.resize(x, hw, InterpolationMode.BICUBIC, antialias=True))
 
 
 def fit_masks(masks: Tensor, size: int) -> Tensor:
     """(N, H, W) bool → (N, size, size) bool, False around the picture."""
-    return _placed(
+    return _place(
         masks.to(torch.uint8), size, lambda x, hw: T.resize(x, hw, InterpolationMode.NEAREST)
     ).bool()
 
@@ -37,7 +37,7 @@ def fit_flow(flow: Tensor, size: int, original: tuple[int, int]) -> Tensor:
 
     original  (H, W) of the video: what decides where the picture lies; h x w may be any stored resolution.
     """
-    top, left, height, width = fitted(*original, size)
+    top, left, height, width = placement(*original, size)
     stored_h, stored_w = flow.shape[-2:]
     if (stored_h, stored_w) != (height, width):
         flow = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)
@@ -49,7 +49,7 @@ def fit_flow(flow: Tensor, size: int, original: tuple[int, int]) -> Tensor:
 
 def valid_area(size: int, original: tuple[int, int]) -> Tensor:
     """(size, size) bool: True where the canvas shows the picture."""
-    top, left, height, width = fitted(*original, size)
+    top, left, height, width = placement(*original, size)
     area = torch.zeros(size, size, dtype=torch.bool)
     area[top : top + height, left : left + width] = True
     return area
@@ -66,8 +66,8 @@ def restore(maps: Tensor, original: tuple[int, int]) -> Tensor:
     return maps[:, top : top + height, left : left + width]
 
 
-def _placed(pictures: Tensor, size: int, resize) -> Tensor:
-    top, left, height, width = fitted(*pictures.shape[-2:], size)
+def _place(pictures: Tensor, size: int, resize) -> Tensor:
+    top, left, height, width = placement(*pictures.shape[-2:], size)
     if pictures.shape[-2:] != (height, width):
         pictures = resize(pictures, [height, width])
     canvas = pictures.new_zeros(*pictures.shape[:-2], size, size)

@@ -1,4 +1,4 @@
-"""Sentences to token ids: BERT's tokenizer, or a WordPiece vocabulary learnt from the training sentences."""
+"""Sentences to token ids: BERT's tokenizer, or a WordPiece vocabulary of the training sentences."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _MIRROR = {"left": "right", "right": "left"}
 
 
 def tokenizer(language: Language, folder: Path, sentences: Iterable[str]) -> PreTrainedTokenizerBase:
-    """The tokenizer of a run: the one in `folder`; else BERT's own, or for `small` one that is made there.
+    """The tokenizer of a run: the one in `folder`; else BERT's own, or for `small` a new one, kept there.
 
-    Raises OSError (of transformers) when a named tokenizer is neither a local folder nor can be downloaded.
+    Raises OSError (of transformers) when `language.name` is neither a local folder nor on the hub.
     """
     if language.name != "small":
         if (folder / "tokenizer.json").exists():
@@ -30,8 +30,8 @@ def tokenizer(language: Language, folder: Path, sentences: Iterable[str]) -> Pre
         return AutoTokenizer.from_pretrained(str(local) if local.is_dir() else language.name)
     if not (folder / "tokenizer.json").exists():
         pieces = word_pieces(sentences, language.vocabulary)
-        made = BertTokenizerFast(tokenizer_object=BertWordPieceTokenizer(pieces, lowercase=True)._tokenizer)
-        made.save_pretrained(folder)
+        small = BertTokenizerFast(tokenizer_object=BertWordPieceTokenizer(pieces, lowercase=True)._tokenizer)
+        small.save_pretrained(folder)
     return BertTokenizerFast.from_pretrained(folder)
 
 
@@ -55,10 +55,10 @@ def encode(tokenizer: PreTrainedTokenizerBase, sentences: list[str], max_words: 
     for number, sentence in enumerate(sentences, 1):
         if not sentence.strip():
             raise ValueError(f"sentence {number} is empty; say which object to segment")
-    coded = tokenizer(sentences, padding=True, truncation=True, max_length=max_words, return_tensors="pt")
-    return coded["input_ids"], coded["attention_mask"].to(torch.bool)
+    tokens = tokenizer(sentences, padding=True, truncation=True, max_length=max_words, return_tensors="pt")
+    return tokens["input_ids"], tokens["attention_mask"].to(torch.bool)
 
 
-def mirrored(sentence: str) -> str:
-    """The sentence as it reads of the mirrored picture: left and right change places, their endings stay."""
+def mirror(sentence: str) -> str:
+    """Say the same of the mirrored picture: left and right change places, their endings stay."""
     return re.sub(r"\b(left|right)(?=(?:-?most|wards?|-hand|-handed)?\b)", lambda m: _MIRROR[m[1]], sentence)

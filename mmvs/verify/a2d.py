@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mmvs.data.a2d import MISTAKEN_INSTANCE, SUBSETS
 from mmvs.data.a2d_files import read_masks
 from mmvs.data.csv_files import DataError, columns, plain, table, text
-from mmvs.verify.findings import Finding, Scope, complete, counted, listed, without_advice
+from mmvs.verify.findings import Finding, Scope, compare, mention, require, without_advice
 from mmvs.video.files import VideoError, frame_count, frame_size, read_frames
 
 HEIGHT = 320  # pixels, of the published clips
@@ -17,7 +17,7 @@ PUBLISHED = {"videos": 3782, "train": 3036, "test": 746, "sentences": 6655}
 
 
 class Tables(NamedTuple):
-    """What the three text files say."""
+    """The content of the three text files."""
 
     videos: dict[str, str]  # video id: subset
     frames: dict[str, int]  # video id: frames that videoset.csv claims
@@ -25,13 +25,13 @@ class Tables(NamedTuple):
     missed: set[str]
 
     @property
-    def spoken_of(self) -> list[str]:
+    def videos_with_sentences(self) -> list[str]:
         """Videos with sentences that are used."""
         return sorted({video_id for video_id, _ in self.rows} & set(self.videos) - self.missed)
 
 
 def check(root: Path, published: dict[str, int], scope: Scope) -> Iterator[Finding]:
-    """All findings about a root; `published`: the counts that it should have (any of PUBLISHED's keys)."""
+    """Yield all findings about a root; `published`: the counts that it should have (of PUBLISHED's keys)."""
     try:
         tables = _read_tables(root)
     except DataError as error:
@@ -55,42 +55,45 @@ def _read_tables(root: Path) -> Tables:
         videos[video_id] = names[row[8]]
         frames[video_id] = int(row[6]) if row[6].isdecimal() else 0
     path = texts / "a2d_annotation.txt"
-    said = [
+    rows = [
         (plain(video_id, f"{path}, line {line}"), instance)
         for line, (video_id, instance) in columns(path, "video_id", "instance_id")
     ]
     missed = {line.strip() for line in text(texts / "a2d_missed_videos.txt").splitlines()} - {""}
-    return Tables(videos, frames, said, missed)
+    return Tables(videos, frames, rows, missed)
 
 
 def _counts(tables: Tables, published: dict[str, int]) -> Iterator[Finding]:
-    yield counted("videos in videoset.csv", published.get("videos"), len(tables.videos))
+    yield compare("videos in videoset.csv", published.get("videos"), len(tables.videos))
     for subset in SUBSETS:
-        found = sum(subset == other for other in tables.videos.values())
-        yield counted(f"videos for {subset}", published.get(subset), found)
-    yield counted("sentences", published.get("sentences"), len(tables.rows))
+        count = sum(subset == other for other in tables.videos.values())
+        yield compare(f"videos for {subset}", published.get(subset), count)
+    yield compare("sentences", published.get("sentences"), len(tables.rows))
     dropped = sum(instance == MISTAKEN_INSTANCE for _, instance in tables.rows)
     if dropped:
         why = f"the row with instance id '{MISTAKEN_INSTANCE}' is dropped, as in every published result"
-        yield counted("sentences that are used", len(tables.rows), len(tables.rows) - dropped, why)
+        yield compare("sentences that are used", len(tables.rows), len(tables.rows) - dropped, why)
     unknown = sorted({video_id for video_id, _ in tables.rows} - set(tables.videos))
-    yield from listed(
+    yield from mention(
         "sentences' videos", "missing", unknown, len(tables.rows), "not in videoset.csv, get it anew"
     )
     silent = set(tables.videos) - {video_id for video_id, _ in tables.rows}
     why = "a2d_missed_videos.txt should list them; they give no samples either way"
-    yield counted("videos without sentences", len(tables.missed), len(silent), why)
+    yield compare("videos without sentences", len(tables.missed), len(silent), why)
 
 
 def _presence(root: Path, tables: Tables) -> Iterator[Finding]:
-    """Which files are there: of all videos, in the fast mode as well."""
+    """The files of all videos are present, or are mentioned, in the fast mode as well."""
     clips = _clips(root)
-    found = {path.stem for path in clips.glob("*.mp4") if not path.name.startswith("._")}
-    yield from complete("clips", sorted(tables.videos), found, f"put them into {clips.relative_to(root)}")
+    present = {path.stem for path in clips.glob("*.mp4") if not path.name.startswith("._")}
+    yield from require("clips", tables.videos, present, f"put them into {clips.relative_to(root)}")
     folders = _annotations(root)
-    there = {path.name for path in folders.iterdir() if any(path.glob("*.h5"))} if folders.is_dir() else set()
-    silent = set(tables.videos) - set(tables.spoken_of)  # their masks are published, too
-    yield from complete("annotated videos", tables.spoken_of, there - silent, f"restore {folders.name}/")
+    videos = list(folders.iterdir()) if folders.is_dir() else []
+    annotated = {video.name for video in videos if any(video.glob("*.h5"))}
+    silent = set(tables.videos) - set(tables.videos_with_sentences)  # their masks are published, too
+    yield from require(
+        "annotated videos", tables.videos_with_sentences, annotated - silent, f"restore {folders.name}/"
+    )
 
 
 def _contents(root: Path, tables: Tables, scope: Scope) -> Iterator[Finding]:
@@ -121,7 +124,7 @@ def _contents(root: Path, tables: Tables, scope: Scope) -> Iterator[Finding]:
         except VideoError as error:
             bad_clips.append(without_advice(error, root))
             continue
-        sizes += [f"{video_id}/{path.name}" for path, found in shapes.items() if found - {size}]
+        sizes += [f"{video_id}/{path.name}" for path, own in shapes.items() if own - {size}]
         low += [f"{video_id} ({size[0]})"] if size[0] != HEIGHT else []
         short += (
             [f"{video_id} ({count} of {tables.frames[video_id]})"] if count < tables.frames[video_id] else []
@@ -129,24 +132,26 @@ def _contents(root: Path, tables: Tables, scope: Scope) -> Iterator[Finding]:
         beyond += [f"{video_id} ({max(numbers) + 1} of {count})"] if max(numbers, default=0) >= count else []
 
     yield Finding("clips decoded", "", f"{opened - len(bad_clips):,}", "ok")
-    yield from listed("clips", "corrupt", bad_clips, opened, "replace them")
+    yield from mention("clips", "corrupt", bad_clips, opened, "replace them")
     yield Finding("annotated frames read", "", f"{files - len(bad_files):,}", "ok")
-    yield from listed("annotated frames", "corrupt", bad_files, files, "replace them")
-    yield from listed("masks", "wrong size", sizes, files, "clips and masks are of different releases")
-    unseen = [
+    yield from mention("annotated frames", "corrupt", bad_files, files, "replace them")
+    yield from mention("masks", "wrong size", sizes, files, "clips and masks are of different releases")
+    without_frame = [
         f"{video_id} ({instance})"
         for video_id, instance in tables.rows
         if video_id in present and instance.isdecimal() and int(instance) not in present[video_id]
     ]
-    yield from listed("sentences", "explained", unseen, len(tables.rows), "no annotated frame, no sample")
-    yield from listed("frames a video", "explained", unusual, opened, "3 to 5 are usual; all are used")
-    yield from listed(
+    yield from mention(
+        "sentences", "explained", without_frame, len(tables.rows), "no annotated frame, no sample"
+    )
+    yield from mention("frames a video", "explained", unusual, opened, "3 to 5 are usual; all are used")
+    yield from mention(
         "clips' height", "explained", low, opened, f"not {HEIGHT} pixels; the masks' size counts"
     )
-    yield from listed(
+    yield from mention(
         "clips' frames", "explained", short, opened, "fewer than videoset.csv says; windows clamp"
     )
-    yield from listed(
+    yield from mention(
         "annotated frames", "explained", beyond, files, "beyond the clip; its last frame is shown"
     )
 

@@ -1,4 +1,4 @@
-"""What a check of a data set finds: one line a finding, with what to do."""
+"""Findings of a check: one line each, with what to do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Finding(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """How closely to look."""
+    """How many files are opened, and whether a bar shows it."""
 
     fast: bool = False  # open a sample of the videos only; that files are there is checked of all
     progress: bool = True
@@ -73,34 +73,34 @@ class Verification:
         return sorted(self.findings, key=lambda finding: finding.verdict in HARMLESS)
 
 
-def counted(what: str, expected: int | None, found: int, why: str = "") -> Finding:
-    """A count against the published one, if there is one; `why` explains a difference."""
-    if expected is None or found == expected:
-        return Finding(what, "" if expected is None else f"{expected:,}", f"{found:,}", "ok")
+def compare(what: str, expected: int | None, count: int, why: str = "") -> Finding:
+    """Compare a count with the published one, if there is one; `why` explains a difference."""
+    if expected is None or count == expected:
+        return Finding(what, "" if expected is None else f"{expected:,}", f"{count:,}", "ok")
     verdict = "explained" if why else "wrong count"
     return Finding(
-        what, f"{expected:,}", f"{found:,}", verdict, why or "another release, or cut short: get it anew"
+        what, f"{expected:,}", f"{count:,}", verdict, why or "another release, or cut short: get it anew"
     )
 
 
-def listed(what: str, verdict: str, names: Sequence[str], of: int | None, remedy: str) -> list[Finding]:
-    """A finding about some of `of` things, naming the first; none where there are no names."""
+def mention(what: str, verdict: str, names: Sequence[str], of: int | None, remedy: str) -> list[Finding]:
+    """Mention some of `of` things, the first by name; nothing where there are no names."""
     if not names:
         return []
-    shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-    found = f"{len(names):,}" + ("" if of is None else f" of {of:,}")
-    return [Finding(what, "none", found, verdict, f"{remedy}: {shown}")]
+    first = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    count = f"{len(names):,}" + ("" if of is None else f" of {of:,}")
+    return [Finding(what, "none", count, verdict, f"{remedy}: {first}")]
 
 
-def complete(what: str, wanted: Sequence[str], there: Iterable[str], remedy: str) -> list[Finding]:
-    """Is everything that is wanted there, and is there more?"""
-    wanted, there = list(dict.fromkeys(wanted)), set(there)
-    lacking, more = sorted(set(wanted) - there), sorted(there - set(wanted))
-    if lacking:
-        first = listed(f"{what} missing", "missing", lacking, len(wanted), remedy)
+def require(what: str, expected: Iterable[str], present: Iterable[str], remedy: str) -> list[Finding]:
+    """Require that everything expected is present, and mention what else is."""
+    expected, present = set(expected), set(present)
+    missing, more = sorted(expected - present), sorted(present - expected)
+    if missing:
+        findings = mention(f"{what} missing", "missing", missing, len(expected), remedy)
     else:
-        first = [counted(what, len(wanted), len(wanted))]
-    return first + listed(f"other {what}", "extra", more, None, "nothing reads them")
+        findings = [compare(what, len(expected), len(expected))]
+    return findings + mention(f"other {what}", "extra", more, None, "nothing reads them")
 
 
 def without_advice(error: Exception, root: object) -> str:

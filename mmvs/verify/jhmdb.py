@@ -9,7 +9,7 @@ from pathlib import Path
 from mmvs.data.csv_files import DataError
 from mmvs.data.jhmdb_files import FRAMES, MASKS, actions, mask_path, part_mask, sentences
 from mmvs.data.jhmdb_samples import DRAWN, PER_VIDEO, name_of, read_list
-from mmvs.verify.findings import Finding, Scope, complete, counted, listed, without_advice
+from mmvs.verify.findings import Finding, Scope, compare, mention, require, without_advice
 from mmvs.video.files import VideoError
 from mmvs.video.frames import frame_count, read_frames
 
@@ -18,24 +18,24 @@ PUBLISHED = {"videos": 928, "actions": 21, "frames": 31838}
 
 
 def check(root: Path, published: dict[str, int], scope: Scope) -> Iterator[Finding]:
-    """All findings about a root; `published`: the counts that it should have (any of PUBLISHED's keys)."""
+    """Yield all findings about a root; `published`: the counts that it should have (of PUBLISHED's keys)."""
     try:
-        said = [video_id for video_id, _ in sentences(root)]
+        rows = [video_id for video_id, _ in sentences(root)]
         folders = actions(root)
     except DataError as error:
         yield Finding("annotations", "", "", "corrupt", without_advice(error, root))
         return
-    yield counted("sentences", published.get("videos"), len(said))
-    twice = [video_id for video_id, times in Counter(said).items() if times > 1]
-    yield from listed("sentences", "explained", twice, len(said), "more than one of a video; all are used")
-    used = {folders[video_id] for video_id in said if video_id in folders}
-    yield counted("actions", published.get("actions"), len(used))
-    videos = list(dict.fromkeys(said))
-    there = [video_id for video_id in videos if video_id in folders]
-    yield from complete("videos with frames", videos, folders, f"put them below {FRAMES}/<action>")
-    masked = [video_id for video_id in there if mask_path(root, folders[video_id], video_id).is_file()]
-    yield from complete("videos with masks", there, masked, f"put them below {MASKS}/<action>")
-    yield from _contents(root, folders, there, published, scope)
+    yield compare("sentences", published.get("videos"), len(rows))
+    twice = [video_id for video_id, times in Counter(rows).items() if times > 1]
+    yield from mention("sentences", "explained", twice, len(rows), "more than one of a video; all are used")
+    used = {folders[video_id] for video_id in rows if video_id in folders}
+    yield compare("actions", published.get("actions"), len(used))
+    videos = list(dict.fromkeys(rows))
+    present = [video_id for video_id in videos if video_id in folders]
+    yield from require("videos with frames", videos, folders, f"put them below {FRAMES}/<action>")
+    masked = [video_id for video_id in present if mask_path(root, folders[video_id], video_id).is_file()]
+    yield from require("videos with masks", present, masked, f"put them below {MASKS}/<action>")
+    yield from _contents(root, folders, present, published, scope)
     yield from _drawn_list(root, len(videos))
 
 
@@ -72,15 +72,15 @@ def _contents(
         empty += [video_id] if not masks[:count].any(axis=(1, 2)).all() else []
 
     whole = measured == published.get("videos")  # only then does the published sum say anything
-    yield counted("annotated frames", published.get("frames") if whole else None, usable)
-    yield from listed("pictures", "corrupt", bad_pictures, opened, "replace them")
-    yield from listed("masks", "corrupt", bad_masks, opened, "replace them")
-    yield from listed("masks", "wrong size", sizes, opened, "pictures and masks are of different releases")
+    yield compare("annotated frames", published.get("frames") if whole else None, usable)
+    yield from mention("pictures", "corrupt", bad_pictures, opened, "replace them")
+    yield from mention("masks", "corrupt", bad_masks, opened, "replace them")
+    yield from mention("masks", "wrong size", sizes, opened, "pictures and masks are of different releases")
     shape = f"{SIZE[1]} x {SIZE[0]}"
-    yield from listed("pictures' size", "explained", unusual, opened, f"not {shape}; the masks' size counts")
-    yield from listed("masks", "explained", fewer, opened, "fewer than pictures: only these frames are used")
-    yield from listed("masks", "explained", more, opened, "more than pictures: what is too much is not used")
-    yield from listed(
+    yield from mention("pictures' size", "explained", unusual, opened, f"not {shape}; the masks' size counts")
+    yield from mention("masks", "explained", fewer, opened, "fewer than pictures: only these frames are used")
+    yield from mention("masks", "explained", more, opened, "more than pictures: what is too much is not used")
+    yield from mention(
         "masks", "explained", empty, opened, "some frames show nobody; an empty answer is right"
     )
 
@@ -94,9 +94,9 @@ def _drawn_list(root: Path, videos: int) -> Iterator[Finding]:
         )
         return
     try:
-        found = len(read_list(path))
-        yield counted(
-            "sampled frames", PER_VIDEO * videos, found, f"{name_of(path, found)}: some videos are short"
+        count = len(read_list(path))
+        yield compare(
+            "sampled frames", PER_VIDEO * videos, count, f"{name_of(path, count)}: some videos are short"
         )
     except DataError as error:
         yield Finding("sampled frames", "", "", "corrupt", without_advice(error, root))

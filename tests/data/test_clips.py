@@ -7,7 +7,7 @@ from mmvs.config import Data, MovingShapes, experiment
 from mmvs.data import catalogue
 from mmvs.data.catalogue import prepare
 from mmvs.data.clips import Clips, collate
-from mmvs.data.words import mirrored, tokenizer
+from mmvs.data.words import mirror, tokenizer
 
 SHAPES = MovingShapes(train_clips=4, test_clips=2, unseen_clips=2, height=48, width=64)
 
@@ -58,7 +58,7 @@ def test_flip_moves_frames_flow_mask_and_words_together(run):
     assert torch.equal(flipped.flow[:, 1], plain.flow[:, 1].flip(-1))
     order = [plain.samples.index(i) for i in flipped.samples]
     assert torch.equal(flipped.masks, plain.masks[order].flip(-1))
-    assert flipped.sentences == [mirrored(plain.sentences[i]) for i in order]
+    assert flipped.sentences == [mirror(plain.sentences[i]) for i in order]
 
 
 def test_jitter_changes_frames_and_never_flow(run):
@@ -83,7 +83,7 @@ def test_gaps_are_drawn_in_training_alone(run):
     expected = {
         (max(sample.frame - a, 0), sample.frame, min(sample.frame + b, last)) for a in near for b in near
     }
-    assert {tuple(drawn._drawn_window(sample)) for _ in range(300)} == expected
+    assert {tuple(drawn._draw_window(sample)) for _ in range(300)} == expected
     assert len({drawn[0].frames.sum().item() for _ in range(20)}) > 1
     assert torch.equal(clips(run, gap=3)[0].frames, clips(run)[0].frames)
 

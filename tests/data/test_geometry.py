@@ -16,7 +16,7 @@ from mmvs.data import geometry
     ],
 )
 def test_fits_and_centres(height, width, expected):
-    assert geometry.fitted(height, width, 320) == expected
+    assert geometry.placement(height, width, 320) == expected
 
 
 def test_flow_scales_with_the_picture():

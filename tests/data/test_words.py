@@ -3,7 +3,7 @@
 import pytest
 
 from mmvs.config import Language
-from mmvs.data.words import encode, mirrored, tokenizer
+from mmvs.data.words import encode, mirror, tokenizer
 
 SENTENCES = ["the red circle moving left", "the blue square that goes up, then turns right"]
 SMALL = Language(name="small", vocabulary=120)
@@ -21,8 +21,8 @@ SMALL = Language(name="small", vocabulary=120)
     ],
 )
 def test_mirrored(sentence, flipped):
-    assert mirrored(sentence) == flipped
-    assert mirrored(flipped) == sentence
+    assert mirror(sentence) == flipped
+    assert mirror(flipped) == sentence
 
 
 def test_small_vocabulary_is_trained_once_and_kept_with_the_run(tmp_path):

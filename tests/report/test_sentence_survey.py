@@ -8,7 +8,7 @@ import torch
 from mmvs.config import ROOT, Data, Language
 from mmvs.data.catalogue import roots, sentences
 from mmvs.data.csv_files import DataError, columns, normalise
-from mmvs.data.words import encode, mirrored, tokenizer
+from mmvs.data.words import encode, mirror, tokenizer
 from mmvs.model.network import Network
 from mmvs.report import motion_words, sentence_charts, sentence_survey
 
@@ -132,7 +132,7 @@ def real() -> list[str]:
 def test_the_text_path_takes_all_real_sentences(real, tmp_path):
     """Normalised, mirrored, tokenised and read by a network, nothing is lost, cut or not a number."""
     said = [normalise(sentence) for sentence in real]
-    assert all(said) and all(mirrored(mirrored(sentence)) == sentence for sentence in said)
+    assert all(said) and all(mirror(mirror(sentence)) == sentence for sentence in said)
     language = Language(name="small", width=16, layers=1, heads=2, vocabulary=300)  # most words in pieces
     words = tokenizer(language, tmp_path, said)
     network = Network(tiny.model(language=language.model_dump()), len(words)).eval()
