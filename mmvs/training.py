@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning
@@ -14,13 +16,12 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQ
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
-from torch.utils.data import DataLoader, RandomSampler
 from transformers import PreTrainedTokenizerBase
 
 from mmvs import processes
 from mmvs.config import Experiment
 from mmvs.data import catalogue
-from mmvs.data.clips import Clips, collate, draw_apart
+from mmvs.data.loaders import Loaders
 from mmvs.data.words import tokenizer
 from mmvs.files import write_json, write_text
 from mmvs.optimisation import NetworkTraining
@@ -36,82 +37,27 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
     Under `torchrun` every process trains on its share of the clips, with `training.batch` of them a step.
     Raises DataError or FlowError, naming the file, where data are missing: `catalogue.prepare` makes them.
     """
-    folder, t = RunFolder.of(experiment), experiment.training
+    folder = RunFolder.of(experiment)
     checkpoints = folder.checkpoints
-    if t.threads:
-        torch.set_num_threads(t.threads)
+    if experiment.training.threads:
+        torch.set_num_threads(experiment.training.threads)
 
     source = catalogue.open(experiment.data.train_on, experiment)
-    samples, flow = source.samples, source.flow
-    samples.require_truth(f"training on {experiment.data.train_on}")
-    sentences = {samples[i].sentence for i in range(len(samples))}
+    source.samples.require_truth(f"training on {experiment.data.train_on}")
     with one_at_a_time(folder.lock):
         _set_aside_other_run(experiment, folder)
+        sentences = {sample.sentence for sample in source.samples}
         words = tokenizer(experiment.model.language, checkpoints.vocabulary, sentences)
     if folder.is_trained():
         return TrainedNetwork.from_checkpoint(checkpoints.best, experiment)
 
     lightning.seed_everything(experiment.seed, verbose=False)
-    training, validation = _split(samples, experiment)
-    together = collate(words, experiment.model.language.max_words)
-    loader = {
-        "collate_fn": together,
-        "num_workers": experiment.data.workers,
-        "persistent_workers": experiment.data.workers > 0,
-        "pin_memory": torch.cuda.is_available(),
-    }
-    drawing = experiment.seed + 100_000 * processes.rank()  # what is augmented how
-    clips = Clips(samples, flow, experiment.data, training=True, seed=drawing, only=training)
-    drawn = RandomSampler(clips, generator=torch.Generator().manual_seed(experiment.seed))
-    whole = len(clips) >= t.batch * processes.count()
-    train_loader = DataLoader(
-        clips, t.batch, sampler=drawn, drop_last=whole, worker_init_fn=draw_apart, **loader
-    )
-    held_out = Clips(samples, flow, experiment.data, only=validation)
-    val_loader = DataLoader(held_out, t.batch, **loader)
-
-    # a resumed run must not overwrite its curves
-    part = f"part-{len(list(folder.logs.glob('part-*'))):03d}"
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advice between the progress bars
     module = NetworkTraining(experiment, len(words))
     _keep_vocabulary(checkpoints.vocabulary, words, module.network)
-    trainer = lightning.Trainer(
-        max_steps=t.steps,
-        max_epochs=-1,
-        val_check_interval=min(t.validate_every, t.steps),
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        gradient_clip_val=t.clip,
-        precision=_precision(t.precision),
-        **processes.layout(),
-        log_every_n_steps=min(10, t.steps),
-        logger=[kind(folder.logs, name=None, version=part) for kind in (CSVLogger, TensorBoardLogger)],
-        callbacks=[
-            ModelCheckpoint(
-                checkpoints.path, "best", "val/mean_iou", mode="max", enable_version_counter=False
-            ),
-            # not `save_last`: it writes at a new best only, and a killed run would go back to that one
-            ModelCheckpoint(checkpoints.path, "last", enable_version_counter=False),
-            LearningRateMonitor("step"),
-            *([TQDMProgressBar(refresh_rate=10)] if progress else []),
-        ],
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-        resumed = checkpoints.last if checkpoints.last.exists() else None
-        try:
-            trainer.fit(module, train_loader, val_loader, ckpt_path=resumed, weights_only=False)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
-            advice = (
-                f"{error.strerror}: too little disk; make room and call fit again, it goes on from last.ckpt"
-            )
-            raise OSError(error.errno, advice, str(folder.path)) from error
+    trainer = _trainer(experiment, folder, progress)
+    resumed = checkpoints.last if checkpoints.last.exists() else None
+    with _plain_messages(folder):
+        trainer.fit(module, Loaders(experiment, source, words), ckpt_path=resumed, weights_only=False)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # from here on every process is on its own again
     if trainer.is_global_zero:
@@ -126,25 +72,57 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
     return TrainedNetwork.from_checkpoint(checkpoints.best, experiment)
 
 
+def _trainer(experiment: Experiment, folder: RunFolder, progress: bool) -> lightning.Trainer:
+    t, checkpoints = experiment.training, folder.checkpoints.path
+    # A resumed run must not overwrite its curves.
+    part = f"part-{len(list(folder.logs.glob('part-*'))):03d}"
+    return lightning.Trainer(
+        max_steps=t.steps,
+        max_epochs=-1,
+        val_check_interval=min(t.validate_every, t.steps),
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        gradient_clip_val=t.clip,
+        precision=_precision(t.precision),
+        **processes.layout(),
+        log_every_n_steps=min(10, t.steps),
+        logger=[kind(folder.logs, name=None, version=part) for kind in (CSVLogger, TensorBoardLogger)],
+        callbacks=[
+            ModelCheckpoint(checkpoints, "best", "val/mean_iou", mode="max", enable_version_counter=False),
+            # Not `save_last`: it writes at a new best only, and a killed run would go back to that one.
+            ModelCheckpoint(checkpoints, "last", enable_version_counter=False),
+            LearningRateMonitor("step"),
+            *([TQDMProgressBar(refresh_rate=10)] if progress else []),
+        ],
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+    )
+
+
+@contextmanager
+def _plain_messages(folder: RunFolder) -> Iterator[None]:
+    """No advice of Lightning's between the progress bars; a full disk is named, with what to do."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for message in (".*LeafSpec.*", ".*does not have many workers.*", ".*exists and is not empty.*"):
+            warnings.filterwarnings("ignore", message=message)
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            advice = (
+                f"{error.strerror}: too little disk; make room and call fit again, it goes on from last.ckpt"
+            )
+            raise OSError(error.errno, advice, str(folder.path)) from error
+
+
 @rank_zero_only
 def _keep_vocabulary(folder: Path, words: PreTrainedTokenizerBase, network: nn.Module) -> None:
     """What a checkpoint needs to be opened without a download."""
     if not (folder / "config.json").exists():
         words.save_pretrained(folder)
         network.language.bert.config.save_pretrained(folder)
-
-
-def _split(samples, experiment: Experiment) -> tuple[list[int], list[int]]:
-    """Positions for training and for validation; no video is in both."""
-    per_video: dict[str, list[int]] = {}
-    for i in range(len(samples)):
-        per_video.setdefault(samples[i].video_id, []).append(i)
-    videos = sorted(per_video)
-    held = min(experiment.training.validation_clips, max(1, len(videos) // 5))
-    order = torch.randperm(len(videos), generator=torch.Generator().manual_seed(0)).tolist()
-    validation = [i for v in order[:held] for i in per_video[videos[v]]]
-    training = [i for v in sorted(order[held:]) for i in per_video[videos[v]]]
-    return training, validation
 
 
 def _set_aside_other_run(experiment: Experiment, folder: RunFolder) -> None:

@@ -269,7 +269,7 @@ def test_evaluation_opens_every_data_set_once(run, tmp_path, monkeypatch):
     monkeypatch.setattr(catalogue, "open", lambda name, it: opened.append(name) or genuine(name, it))
     result = evaluate(trained, progress=False)
     assert sorted(opened) == sorted(["moving_shapes-train", *names])
-    assert list(result["scores"]) == [*names, "moving_shapes-test-shuffled"]
+    assert list(result.scores) == [*names, "moving_shapes-test-shuffled"]
     refused = trained.experiment.model_copy(
         update={"run": "other", "data": scored.data.model_copy(update={"evaluate_on": ["hidden-test"]})}
     )
