@@ -6,9 +6,12 @@ on A2D-Sentences; what the embedded data set needs otherwise stands in its param
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -53,8 +56,7 @@ class Part(BaseModel):
             return values
         for key in values:
             if key not in cls.model_fields:
-                near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.5)
-                hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(cls.model_fields)}"
+                hint = _hint(str(key), cls.model_fields)
                 raise ValueError(f"unknown parameter '{key}' of {cls.__name__}: {hint}")
         return values
 
@@ -320,6 +322,33 @@ class PublishedExperiment(Experiment):
     loss: PublishedLoss = PublishedLoss()
 
 
+class LadderPlan(Part):
+    """What 04_ablations shows of the ladder."""
+
+    rungs: list[str] = ["B", "B+M+T+L+A"]
+    seeds: list[int] = [0]
+    train_missing: bool = True  # False: cells that are not trained yet are left out
+    compare: list[str] = []  # runs that stand beside this one
+
+
+class Question(Part):
+    """What 06_your_video asks; what is empty comes from the run itself."""
+
+    model: str = ""  # a run's folder, a checkpoint, a saved model or a hub id
+    video: str = ""  # a file, an address or a folder of pictures
+    sentences: list[str] = []
+    note: str = ""  # of the page
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The content of a params file: one experiment, and what two notebooks need beside it."""
+
+    experiment: Experiment
+    ladder: LadderPlan
+    ask: Question
+
+
 EXPERIMENTS: dict[str, type[Experiment]] = {"multimodal": Experiment, "published": PublishedExperiment}
 
 
@@ -343,10 +372,7 @@ def experiment(**parts: Any) -> Experiment:
     try:
         return EXPERIMENTS[name](**parts)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(p) for p in e['loc']) or 'experiment'}: {e['msg']}" for e in error.errors()
-        ]
-        raise ConfigError("parameters that cannot be used:\n" + "\n".join(lines)) from None
+        raise _refusal(error) from None
 
 
 # Parameters that experiments were once kept with, though their network never read them.
@@ -373,20 +399,93 @@ def kept(text: str) -> Experiment:
 
 
 def load(path: str | Path) -> Experiment:
-    """Read a params file; ConfigError names the file and the key at fault."""
+    """The experiment of a params file; ConfigError names the file and the key at fault."""
     path = resolve(path)
+    try:
+        return _checked(_read(path)).experiment
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def parameters(notebook: dict[str, Any]) -> Parameters:
+    """The parameters of a notebook: what its cells set, laid over a params file, and checked.
+
+    notebook  globals(); what the cell `parameters` leaves empty, or papermill does not inject, is not set
+
+    The file is that of `run` where there is one, params/<run>.yaml; else params/smoke.yaml. So `-f
+    params/<run>.yaml` is exactly that experiment, and `-p` and `-y` change just what they name, within a part
+    as well. A record from elsewhere (it has both `run` and `data`) stands for itself; and where `model.name`
+    says another network, nothing of the file's `model` and `loss` stays.
+
+    Raises ConfigError on a name that does not exist, also on one that papermill has only warned about.
+    """
+    names = [*Experiment.model_fields, "ladder", "ask"]
+    values = {name: notebook[name] for name in names if notebook.get(name) not in (None, "", {})}
+    for name in _injected(notebook.get("In", [])):
+        if name not in names:
+            raise ConfigError(f"unknown parameter '{name}' of the notebook: {_hint(name, names)}")
+    file = resolve("params") / f"{values.get('run', 'smoke')}.yaml"
+    if not file.is_file():
+        file = resolve("params") / "smoke.yaml"
+        if {"run", "data"} <= values.keys():
+            return _checked(values)
+    base = _read(file)
+    if _network(values) and _network(values) != (_network(base) or "multimodal"):
+        base = {name: value for name, value in base.items() if name not in ("model", "loss")}
+    return _checked(_laid_over(base, values))
+
+
+def _network(values: dict[str, Any]) -> str | None:
+    model = values.get("model")
+    return model.get("name") if isinstance(model, dict) else None
+
+
+def _checked(values: dict[str, Any]) -> Parameters:
+    """Parts and values of a params file, of the types that they should have."""
+    beside = {}
+    for name, kind in (("ladder", LadderPlan), ("ask", Question)):
+        try:
+            beside[name] = kind.model_validate(values.get(name, {}))
+        except ValidationError as error:
+            raise _refusal(error, name) from None
+    parts = {name: value for name, value in values.items() if name not in beside}
+    return Parameters(experiment(**parts), **beside)
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         known = ", ".join(sorted(p.name for p in path.parent.glob("*.yaml"))) or "none"
-        raise ConfigError(f"no params file {path}; there are: {known}") from None
+        raise ConfigError(f"no such params file; there are: {known}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from None
+        raise ConfigError(f"not YAML: {error}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected 'key: value' lines, found {type(values).__name__}")
-    values.pop("ladder", None)  # of 04_ablations: which rungs and seeds, no part of one experiment
-    values.pop("ask", None)  # of 06_your_video: video and sentences
-    try:
-        return experiment(**values)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"expected 'key: value' lines, found {type(values).__name__}")
+    return values
+
+
+def _injected(cells: list[str]) -> list[str]:
+    """Names that papermill sets: it writes a cell of its own behind the cell `parameters`."""
+    code = next((cell for cell in cells if cell.startswith("# Parameters\n")), "")
+    assignments = (line for line in ast.parse(code).body if isinstance(line, ast.Assign))
+    return [target.id for line in assignments for target in line.targets if isinstance(target, ast.Name)]
+
+
+def _laid_over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The base with changes, which reach into dicts of dicts."""
+    inner = {name for name in changes if isinstance(changes[name], dict) and isinstance(base.get(name), dict)}
+    return base | changes | {name: _laid_over(base[name], changes[name]) for name in inner}
+
+
+def _refusal(error: ValidationError, *place: str) -> ConfigError:
+    lines = [
+        f"  {'.'.join(map(str, (*place, *e['loc']))) or 'experiment'}: {e['msg']}" for e in error.errors()
+    ]
+    return ConfigError("parameters that cannot be used:\n" + "\n".join(lines))
+
+
+def _hint(name: str, names: Iterable[str]) -> str:
+    """The nearest right name, or all."""
+    near = difflib.get_close_matches(name, names := list(names), n=1, cutoff=0.5)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"

@@ -42,7 +42,7 @@ def test_load_names_file_and_key(tmp_path):
     file.write_text("- a")
     with pytest.raises(config.ConfigError, match="found list"):
         config.load(file)
-    with pytest.raises(config.ConfigError, match=r"no params file .*there are: mine\.yaml"):
+    with pytest.raises(config.ConfigError, match=r"other\.yaml: no such params file; there are: mine\.yaml"):
         config.load(tmp_path / "other.yaml")
 
 

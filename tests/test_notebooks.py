@@ -9,8 +9,10 @@ import ast
 import re
 
 import nbformat
+import papermill
 import pytest
 import yaml
+from papermill.exceptions import PapermillExecutionError
 from papermill.translators import PythonTranslator
 
 from mmvs import config
@@ -19,7 +21,7 @@ from mmvs.config import ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PARAMS = sorted((ROOT / "params").glob("*.yaml"))
 CHECKED = "# NBVAL_CHECK_OUTPUT"
-LONGEST, LONGEST_PARAMETERS = 10, 18  # lines of a cell
+LONGEST = 10  # lines of a cell
 ABSOLUTE = re.compile(r"""(?:^|[\s"'(=])(?:/\w[\w.-]*/|~/|[A-Za-z]:\\)""")  # of a path, where one begins
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -58,12 +60,92 @@ def test_there_are_notebooks_and_params():
     assert PARAMS, "params/ is empty"
 
 
+SMOKE = config.parameters({}).experiment
+
+
+def test_without_a_word_they_run_the_smoke_test():
+    assert config.load("params/smoke.yaml") == SMOKE and SMOKE.run == "smoke"
+
+
 @every_notebook
-def test_parameters_are_literals_that_make_an_experiment(path):
-    values = parameters(path)
-    for other in ("ladder", "ask"):  # of 04_ablations and 06_your_video: no part of one experiment
-        values.pop(other, None)
-    assert config.experiment(**values).run == "smoke", "the defaults are a smoke test"
+def test_parameters_are_literals_and_say_nothing_by_default(path):
+    assert config.parameters(parameters(path)).experiment == SMOKE
+
+
+def injected(**values) -> dict:
+    """globals() of a notebook whose parameters papermill injected."""
+    cell = PythonTranslator.codify(values)
+    return parameters(NOTEBOOKS[0]) | values | {"In": ["", "import this", cell]}
+
+
+@every_params
+def test_a_params_file_is_exactly_its_experiment(path):
+    given = injected(**yaml.safe_load(path.read_text()))
+    assert config.parameters(given).experiment == config.load(path)
+
+
+def test_a_record_from_elsewhere_stands_for_itself():
+    data = {"train_on": "moving_shapes-train"}
+    it = config.parameters(injected(run="elsewhere", data=data)).experiment
+    assert it == config.experiment(run="elsewhere", data=data) != SMOKE
+    assert config.parameters(injected(run="renamed")).experiment == SMOKE.model_copy(
+        update={"run": "renamed"}
+    )
+
+
+def test_a_parameter_changes_just_itself():
+    assert config.parameters(injected(seed=3)).experiment == SMOKE.model_copy(update={"seed": 3})
+    steps = SMOKE.training.model_copy(update={"steps": 60})
+    changed = config.parameters(injected(training={"steps": 60})).experiment
+    assert changed == SMOKE.model_copy(update={"training": steps})
+    deep = config.parameters(injected(data={"moving_shapes": {"test_clips": 9}})).experiment.data
+    assert (deep.moving_shapes.test_clips, deep.moving_shapes.train_clips, deep.size) == (9, 24, 64)
+    main = yaml.safe_load((ROOT / "params" / "moving_shapes.yaml").read_text())  # -f, and -y behind it
+    both = config.parameters(injected(**main | {"training": {"steps": 60}})).experiment
+    full = config.load("params/moving_shapes.yaml")
+    assert both == full.model_copy(update={"training": full.training.model_copy(update={"steps": 60})})
+
+
+def test_another_network_brings_its_own_defaults():
+    it = config.parameters(injected(model={"name": "published"})).experiment
+    assert it.model == config.experiment(model={"name": "published"}).model
+    assert it.training == SMOKE.training
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"sed": 3}, "unknown parameter 'sed' of the notebook: did you mean 'seed'"),
+        ({"training": {"stpes": 3}}, "unknown parameter 'stpes' of Training: did you mean 'steps'"),
+        (
+            {"ladder": {"rung": ["B"]}},
+            "ladder: .*unknown parameter 'rung' of LadderPlan: did you mean 'rungs'",
+        ),
+        ({"ask": {"sentence": "x"}}, "unknown parameter 'sentence' of Question: did you mean 'sentences'"),
+        ({"training": 3}, "training: "),
+    ],
+)
+def test_an_unknown_name_is_an_error(values, named):
+    with pytest.raises(config.ConfigError, match=named):
+        config.parameters(injected(**values))
+
+
+def test_papermill_refuses_what_it_only_warns_about(tmp_path):
+    """The whole way: papermill, its injected cell, a kernel, and IPython's list of cells."""
+    whole = read(NOTEBOOKS[3])
+    until = next(i for i, cell in enumerate(whole.cells) if "config.parameters" in cell.source)
+    whole.cells = whole.cells[: until + 1]
+    whole.cells[-1].source = "from mmvs import config\nprint(config.parameters(globals()).experiment.seed)"
+    del whole.cells[-2]  # the imports of everything else
+    nbformat.write(whole, tmp_path / "short.ipynb")
+    made = papermill.execute_notebook(
+        tmp_path / "short.ipynb", tmp_path / "out.ipynb", {"seed": 3}, cwd=str(ROOT), progress_bar=False
+    )
+    assert made.cells[-1].outputs[0].text == "3\n"
+    with pytest.raises(PapermillExecutionError, match="unknown parameter 'sed' of the notebook"):
+        papermill.execute_notebook(
+            tmp_path / "short.ipynb", tmp_path / "out.ipynb", {"sed": 3}, cwd=str(ROOT), progress_bar=False
+        )
 
 
 @every_notebook
@@ -82,9 +164,8 @@ def test_all_notebooks_have_the_same_parameters():
 @every_notebook
 def test_cells_are_short_and_define_nothing(path):
     for number, cell in enumerate(code(path)):
-        longest = LONGEST_PARAMETERS if "parameters" in cell.metadata.get("tags", []) else LONGEST
         lines = len(cell.source.splitlines())
-        assert lines <= longest, f"{path.name}, code cell {number}: {lines} lines, at most {longest}"
+        assert lines <= LONGEST, f"{path.name}, code cell {number}: {lines} lines, at most {LONGEST}"
         for node in ast.walk(ast.parse(cell.source)):
             defines = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda))
             assert not defines, f"{path.name}, code cell {number}: belongs into mmvs"
@@ -141,10 +222,6 @@ def test_params_fit_every_notebook(path):
     for notebook in NOTEBOOKS:
         declared, given = parameters(notebook), yaml.safe_load(path.read_text())
         assert set(given) <= set(declared), f"{notebook.name} would ignore {set(given) - set(declared)}"
-        for name, value in given.items():
-            assert type(value) is type(declared[name]), f"{name}: {notebook.name} declares another type"
-            known = name not in ("ladder", "ask") or set(value) <= set(declared[name])
-            assert known, f"unknown in {name}: {value}"
 
 
 @every_params
