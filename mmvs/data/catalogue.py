@@ -71,7 +71,7 @@ def sentences(data: Data) -> dict[str, list[Row]]:
 
 
 def prepare(experiment: Experiment, progress: bool = True) -> dict[str, Summary]:
-    """Write moving shapes if wanted, and compute the flow of every video in use; what exists is kept.
+    """Write moving shapes if they are in use, and compute the flow of every video; what exists is kept.
 
     Returns a flow Summary for each data set.
     """
