@@ -32,7 +32,7 @@ class PublishedLanguage(nn.Module):
 
 
 class Context(nn.Module):
-    """A backbone's top level, at several scales (ASPP, Chen et al. 2017), told where its cells lie."""
+    """A backbone's top level, at several scales (ASPP, Chen et al. 2017), with places of its cells."""
 
     def __init__(self, channels: int, width: int):
         super().__init__()
@@ -45,16 +45,15 @@ class Context(nn.Module):
 
     def forward(self, top: Tensor) -> Tensor:
         """top (F, C, h, w) → (F, D, h, w)."""
-        seen = self.aspp(top)
-        return self.place(torch.cat([seen, places(seen).expand(len(seen), -1, -1, -1)], dim=1))
+        context = self.aspp(top)
+        return self.place(torch.cat([context, places(context).expand(len(context), -1, -1, -1)], dim=1))
 
 
 def hold_resolution(layer: nn.Module, partly: bool) -> None:
     """Let the last level of a ResNet of basic blocks keep the resolution of the level before: dilate it.
 
     partly  as in the authors' code: the first convolution is dilated and none behind it; otherwise all behind
-    the
-            stride that is taken out (Chen et al. 2017)
+            the stride that is taken out (Chen et al. 2017)
 
     A layer without a stride (of bottlenecks, which torchvision dilates itself, or of a narrow backbone) is
     changed only by `partly`. Raises ValueError where that is asked of bottlenecks.

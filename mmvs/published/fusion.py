@@ -12,8 +12,8 @@ from mmvs.published.places import CHANNELS, places
 class PublishedFusion(nn.Module):
     """The sentence weighs the channels of both streams, each stream gates the other, and they become one.
 
-    A convolution over concatenated maps is the sum of convolutions over each: what appearance, motion and
-    places contribute does not hang on the sentence, and is computed once (`observe`).
+    A convolution over concatenated maps is the sum of convolutions over each. What appearance, motion and
+    places contribute does not depend on the sentence, and is computed once (`observe`).
     """
 
     def __init__(self, appearance: int, motion: int, width: int, gate_from_appearance: bool):
@@ -53,13 +53,13 @@ class PublishedFusion(nn.Module):
             layer.weight[:, width : 2 * width] for layer in (self.enhance_appearance, self.enhance_motion)
         ]
         enhanced = observed + F.conv2d(above, torch.cat(weights), padding=1)
-        looks, moves = (self.language(sentence).repeat(1, 2)[..., None, None] * enhanced).split(width, dim=1)
-        of_looks = torch.sigmoid(self.gate_appearance(looks))
-        # Published: both gates read the appearance stream, a slip that the released weights were trained
-        # with.
-        of_moves = torch.sigmoid(self.gate_motion(looks if self.gate_from_appearance else moves))
-        fused = self.fuse(torch.cat([looks * (1 + of_moves), moves * (1 + of_looks)], dim=1))
-        return looks, moves, fused + self.out[1](F.relu(self.out[0](F.relu(fused))))
+        weighed = self.language(sentence).repeat(1, 2)[..., None, None] * enhanced
+        appearance, motion = weighed.split(width, dim=1)
+        by_appearance = torch.sigmoid(self.gate_appearance(appearance))
+        # A slip of the authors' code, which their weights were trained with: both gates read appearance.
+        by_motion = torch.sigmoid(self.gate_motion(appearance if self.gate_from_appearance else motion))
+        fused = self.fuse(torch.cat([appearance * (1 + by_motion), motion * (1 + by_appearance)], dim=1))
+        return appearance, motion, fused + self.out[1](F.relu(self.out[0](F.relu(fused))))
 
 
 class Contrast(nn.Module):
@@ -81,18 +81,19 @@ class Contrast(nn.Module):
 
         Returns appearance and motion (N, D/2, h_0, w_0) and the sentence (N, D/2), all of length 1.
         """
-        looks = _joined(appearance, self.appearance, self.project_appearance)
-        moves = _joined(motion, self.motion, self.project_motion)
-        return tuple(F.normalize(x, dim=1) for x in (looks, moves, self.project_language(language)))
+        streams = (
+            _joined(appearance, self.appearance, self.project_appearance),
+            _joined(motion, self.motion, self.project_motion),
+            self.project_language(language),
+        )
+        return tuple(F.normalize(x, dim=1) for x in streams)
 
 
 def resized(maps: Tensor, size: torch.Size) -> Tensor:
     """Bilinear, corners not aligned."""
-    return (
-        maps
-        if maps.shape[-2:] == size
-        else F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-    )
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
 def _own_share(level: Tensor, project: nn.Conv2d, enhance: nn.Conv2d) -> Tensor:
@@ -103,8 +104,7 @@ def _own_share(level: Tensor, project: nn.Conv2d, enhance: nn.Conv2d) -> Tensor:
     if project.in_channels > width:
         share = F.conv2d(project(level), kernel, padding=1)
         return share + F.conv2d(where, of_places, enhance.bias, padding=1)
-    # Two convolutions in a row are one. The bias of the first is lost on the padding: it is a map like the
-    # places.
+    # Two convolutions in a row are one. On the padding the bias of the first is lost: it is a map, as places.
     both = torch.einsum("odyx,dc->ocyx", kernel, project.weight[:, :, 0, 0])
     of_bias = torch.einsum("odyx,d->oyx", kernel, project.bias)[:, None]
     ones = torch.ones_like(where[:, :1])

@@ -10,7 +10,7 @@ from mmvs.config import PublishedLoss
 from mmvs.schema import Batch, Prediction
 
 HALF_PI = 3.141592 / 2  # as published: with the true pi the tangent of 1 changes its sign in float32
-PAIRS = 2**21  # of cells that are looked at together: 8 MiB a map
+PAIRS = 2**21  # of cells that are compared at a time: 8 MiB a map
 
 
 def tangent(cosine: Tensor, limit: float) -> Tensor:
@@ -66,8 +66,7 @@ def pair_entropy(appearance: Tensor, motion: Tensor, inside: Tensor, limit: floa
     Returns a scalar, the mean over all pairs (appearance cell, motion cell), in float32.
     """
     with torch.autocast(appearance.device.type, enabled=False):
-        # The tangent is odd: where a pair is of different kinds, its logit changes sign with one of its
-        # features.
+        # The tangent is odd: where a pair is of different kinds, its logit changes sign with one feature.
         sign = inside.float().flatten(1)[:, None] * 2 - 1
         pair = (x.float().flatten(2) * sign for x in (appearance, motion))
         return PairEntropy.apply(*pair, limit)

@@ -93,24 +93,24 @@ def translate(released: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dic
     """
     if released and all(key.startswith("module.") for key in released):  # saved from nn.DataParallel
         released = {key.removeprefix("module."): value for key, value in released.items()}
-    kept, said, problems, missing = {}, {}, [], []
+    theirs_left, spelling, problems, missing = {}, {}, [], []
     for key, value in released.items():
         name = _TWIN[1] + key.removeprefix(_TWIN[0]) if key.startswith(_TWIN[0]) else key
-        said[name] = key
-        if name in kept and not torch.equal(kept[name], value):
+        spelling[name] = key
+        if name in theirs_left and not torch.equal(theirs_left[name], value):
             problems.append(f"its two copies differ: {name}")
-        kept[name] = value
-    found = {}
+        theirs_left[name] = value
+    translated = {}
     for name, like in ours.items():
         theirs = their_name(name)
-        value = kept.pop(theirs, None)
+        value = theirs_left.pop(theirs, None)
         if value is None:
             missing.append(f"missing: {theirs}")
         elif _squeezed(value.shape) != _squeezed(like.shape):
             problems.append(f"shape {tuple(value.shape)}, expected {tuple(like.shape)}: {theirs}")
         else:
-            found[name] = value.reshape(like.shape)
-    problems += [f"unknown: {said[name]}" for name in kept if not UNUSED.fullmatch(name)]
+            translated[name] = value.reshape(like.shape)
+    problems += [f"unknown: {spelling[name]}" for name in theirs_left if not UNUSED.fullmatch(name)]
     if problems or missing:
         more = [f"and {len(missing) - 20} more are missing"] if len(missing) > 20 else []
         shown = "\n  ".join([*problems, *missing[:20], *more])
@@ -118,7 +118,7 @@ def translate(released: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dic
         raise ValueError(
             f"these are not the published network's weights, {count} keys do not fit:\n  {shown}"
         )
-    return found
+    return translated
 
 
 def read_released(path: str | Path) -> dict[str, Tensor]:
