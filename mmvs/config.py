@@ -47,7 +47,7 @@ class ConfigError(ValueError):
 class Part(BaseModel):
     """A part of an Experiment: unknown keys are refused, with the nearest right name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -81,7 +81,7 @@ class Data(Part):
     """Which samples, and how a clip is cut, scaled and augmented."""
 
     train_on: str = "a2d-train"
-    evaluate_on: list[str] = ["a2d-test"]
+    evaluate_on: list[str] = Field(["a2d-test"], min_length=1)
     roots: dict[str, str] = {
         "a2d": "data/a2d-sentences",
         "jhmdb": "data/jhmdb-sentences",
@@ -250,6 +250,9 @@ class Training(Part):
     weight_decay: float = Field(0.01, ge=0)
     warmup: int = Field(1000, ge=0)  # steps
     clip: float = Field(1.0, gt=0)  # gradient norm
+    skip_nonfinite: int = Field(
+        0, ge=0
+    )  # so many batches may have a loss that is no number: they are left out
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     threads: int | None = Field(None, ge=1)  # of torch; None: torch's choice
     validate_every: int = Field(1000, ge=1)  # steps; also how often a checkpoint is written
@@ -268,7 +271,7 @@ class Experiment(Part):
     """Everything that decides a result; `folder` is where the result goes."""
 
     run: str = Field("a2d", pattern=r"^\w[\w.+-]*(/\w[\w.+-]*)*$")
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     reports: str = "reports"
     data: Data = Data()
     flow: Flow = Flow()
@@ -307,8 +310,11 @@ class Experiment(Part):
         for free in ("root", "workers"):
             decisive["flow"].pop(free)
         decisive["training"].pop("threads")
-        if self.data.gap == 0:  # came after the first fingerprints: its default must not change them
+        # These came after the first fingerprints: their defaults must not change them.
+        if self.data.gap == 0:
             decisive["data"].pop("gap")
+        if self.training.skip_nonfinite == 0:
+            decisive["training"].pop("skip_nonfinite")
         if not self.model.alignment:
             for unused in ("cross_modal", "temporal", "form", "temperature"):
                 decisive["loss"].pop(unused, None)

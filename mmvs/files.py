@@ -14,7 +14,7 @@ PARTIAL = ".partial-*"  # of an unfinished file's name: hidden, so that nothing 
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
+def whole(path: str | Path, durable: bool = False) -> Iterator[Path]:
     """Write to the path that is given; at the end it takes the place of `path`, in one step.
 
     with whole(folder / "scores.json") as partial:
@@ -22,6 +22,8 @@ def whole(path: str | Path) -> Iterator[Path]:
 
     The partial file lies in the same folder and has the same suffix, as some libraries look at it. Where the
     block raises, it is removed and `path` is what it was. Folders are made. Raises OSError as the disk does.
+
+    durable  the content is on the disk before it takes its place: a power cut leaves the old file or the new
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,6 +31,9 @@ def whole(path: str | Path) -> Iterator[Path]:
     partial = path.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
     try:
         yield partial
+        if durable:
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -113,6 +113,7 @@ class TrainingEnd(Record):
     fingerprint: str
     steps: int
     seconds: Number
+    skipped: int = 0  # batches whose loss was no number
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,11 @@ class CheckpointFolder:
         return self.path / "last.ckpt"
 
     @property
+    def previous(self) -> Path:
+        """The last but one, for the case that the last is damaged."""
+        return self.path / "previous.ckpt"
+
+    @property
     def vocabulary(self) -> Path:
         """Folder of the tokenizer, and of BERT's configuration."""
         return self.path / "vocabulary"
@@ -147,13 +153,14 @@ class CheckpointFolder:
         return self.path / "finished.json"
 
     def training_end(self) -> TrainingEnd | None:
-        """How the training ended; None while it is unfinished. ReportError on a file of another kind."""
+        """How the training ended; None while it is unfinished, or where the file is damaged.
+
+        A damaged one costs nothing: training goes on from its last checkpoint, and writes it anew.
+        """
         try:
             return TrainingEnd.model_validate_json(self.finished.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValidationError):
             return None
-        except ValidationError:
-            raise ReportError(f"{self.finished} is damaged: delete it and train on") from None
 
 
 @dataclass(frozen=True)
@@ -179,6 +186,11 @@ class RunFolder:
     def lock(self) -> Path:
         """Lock file of the checkpoints: one process prepares them, the others wait."""
         return self.path / "checkpoints.lock"
+
+    @property
+    def training_lock(self) -> Path:
+        """Lock file of the training: a second one waits until the first has ended."""
+        return self.path / "training.lock"
 
     @property
     def logs(self) -> Path:
@@ -223,7 +235,7 @@ class RunFolder:
 
     def is_trained(self) -> bool:
         """Whether the training is complete."""
-        return self.checkpoints.finished.exists()
+        return self.checkpoints.training_end() is not None
 
     def is_scored(self) -> bool:
         """Whether there is a metrics.json, whatever it holds."""

@@ -7,8 +7,6 @@ BERT's configuration) and a model card. It is loaded without pretrained weights 
 from __future__ import annotations
 
 import hashlib
-import json
-import zipfile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,8 +15,9 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from mmvs import config
+from mmvs import checkpoints, config
 from mmvs.build import build_empty, build_released
+from mmvs.checkpoints import CheckpointError, reason
 from mmvs.config import ConfigError, Experiment, resolve
 from mmvs.data.words import tokenizer
 from mmvs.files import write_json
@@ -52,10 +51,6 @@ for answer in segmenter.segment("video.mp4", ["the red circle that goes up"]):
 """
 
 
-class CheckpointError(ValueError):
-    """A file or folder that holds no model of ours; the text names it and says why."""
-
-
 class TrainedNetwork(
     nn.Module,
     PyTorchModelHubMixin,
@@ -74,12 +69,13 @@ class TrainedNetwork(
         tokenizer: PreTrainedTokenizerBase,
         steps: int = 0,
         seconds: float = 0.0,
+        skipped: int = 0,
     ):
-        """steps, seconds: of the training behind it; 0 where it is unknown."""
+        """steps, seconds, skipped: of the training behind it, and batches that it left out; 0 if unknown."""
         super().__init__()
         self.experiment, self.tokenizer = experiment, tokenizer
         self.network = as_scored(network).eval()
-        self.steps, self.seconds = steps, seconds
+        self.steps, self.seconds, self.skipped = steps, seconds, skipped
 
     @property
     def device(self) -> torch.device:
@@ -124,7 +120,7 @@ class TrainedNetwork(
         checkpoint = _found(checkpoint)
         if not checkpoint.is_file():
             raise FileNotFoundError(f"no checkpoint {checkpoint}: train it, `python -m mmvs train PARAMS`")
-        content = _content(checkpoint)
+        content = checkpoints.read(checkpoint)
         experiment = experiment or _experiment(checkpoint, content)
         beside = CheckpointFolder(checkpoint.parent)
         vocabulary = beside.vocabulary
@@ -134,7 +130,7 @@ class TrainedNetwork(
             words = tokenizer(experiment.model.language, vocabulary, [])
             network = build_empty(experiment.model, len(words), vocabulary)
         except Exception as error:  # of a vocabulary that is torn or of another version
-            raise CheckpointError(f"{checkpoint}: {_reason(error)}") from None
+            raise CheckpointError(f"{checkpoint}: {reason(error)}") from None
         prefix = "network."
         weights = {
             k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)
@@ -147,9 +143,10 @@ class TrainedNetwork(
                 f"which starts anew ({error})"
             ) from None
         steps, seconds = content["global_step"], content["mmvs"].get("seconds", 0.0)
+        skipped = content["mmvs"].get("skipped", 0)
         if end := beside.training_end():  # the best checkpoint is an earlier one
-            steps, seconds = end.steps, end.seconds
-        return cls(experiment, network.to(device()), words, steps, seconds)
+            steps, seconds, skipped = end.steps, end.seconds, end.skipped
+        return cls(experiment, network.to(device()), words, steps, seconds, skipped)
 
     @classmethod
     def from_released(cls: type[Model], file: str | Path) -> Model:
@@ -175,7 +172,7 @@ class TrainedNetwork(
             raise
         except Exception as error:  # config.json, which the mixin looks at first, is torn or foreign
             raise CheckpointError(
-                f"{where} holds no model that save_pretrained wrote ({_reason(error)})"
+                f"{where} holds no model that save_pretrained wrote ({reason(error)})"
             ) from None
 
     def fingerprint(self) -> str:
@@ -235,25 +232,8 @@ def _found(where: str | Path) -> Path:
     return path.absolute() if path.exists() else resolve(path)
 
 
-def _content(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint holds: tensors and plain values, as nothing else is unpickled."""
-    try:
-        with checkpoint.open("rb") as file:
-            if not zipfile.is_zipfile(file):  # of which torch.load would say that it cannot be mapped
-                raise ValueError("not a file of torch.save")
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-        json.loads(content["mmvs"]["experiment"]), content["state_dict"].items(), content["global_step"]
-        return content
-    except Exception as error:  # torch raises many kinds: no zip, a pickle that runs code, other keys
-        raise CheckpointError(f"{checkpoint} is no checkpoint of mmvs.training ({_reason(error)})") from None
-
-
 def _experiment(checkpoint: Path, content: dict[str, Any]) -> Experiment:
     try:
         return config.kept(content["mmvs"]["experiment"])
     except (ConfigError, TypeError) as error:
         raise CheckpointError(f"{checkpoint} is of another version of mmvs: {error}") from None
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition('. ')[0]}"

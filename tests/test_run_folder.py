@@ -57,10 +57,9 @@ def test_states_follow_the_files(tmp_path):
     assert [path.name for path in run.notebooks] == ["01_explore_data.ipynb", "03_train.ipynb"]
 
 
-def test_a_torn_end_of_training_is_named(tmp_path):
+def test_a_torn_end_of_training_counts_as_none(tmp_path):
     (tmp_path / "finished.json").write_text('{"steps": ')
-    with pytest.raises(ReportError, match="finished.json is damaged"):
-        CheckpointFolder(tmp_path).training_end()
+    assert CheckpointFolder(tmp_path).training_end() is None
 
 
 @pytest.mark.parametrize("file", COMMITTED, ids=lambda file: file.parent.relative_to(ROOT).as_posix())

@@ -8,7 +8,8 @@ import torch
 
 from mmvs import processes
 from mmvs.__main__ import main
-from mmvs.config import Model, experiment
+from mmvs.config import Experiment, Model, experiment
+from mmvs.data.catalogue import prepare
 from mmvs.data.words import tokenizer
 from mmvs.model.network import Network
 from mmvs.run_folder import Provenance, Result, Scores
@@ -115,6 +116,36 @@ def result(scores: Scores | None = None, steps: int = 700, **provenance: Any) ->
         parameters=1000,
         provenance=Provenance(**origin),
     )
+
+
+def prepared(folder: Path, **training) -> Experiment:
+    """A tiny experiment, with data and flow."""
+    it = experiment(
+        run="tiny",
+        reports=str(folder / "reports"),
+        data={
+            "train_on": "moving_shapes-train",
+            "evaluate_on": ["moving_shapes-test", "moving_shapes-unseen"],
+            "roots": {"moving_shapes": str(folder / "data")},
+            "size": 64,
+            "stride": 3,
+            "workers": 0,
+            "moving_shapes": {"train_clips": 5, "test_clips": 2, "unseen_clips": 1},
+        },
+        flow={"root": str(folder / "flow"), "workers": 1},
+        model=model().model_dump(),
+        training={
+            "steps": 4,
+            "batch": 2,
+            "warmup": 1,
+            "validate_every": 2,
+            "validation_clips": 1,
+            "rate": 1e-3,
+            **training,
+        },
+    )
+    prepare(it, progress=False)
+    return it
 
 
 def command(*words: object) -> int:

@@ -21,17 +21,22 @@ _MIRROR = {"left": "right", "right": "left"}
 def tokenizer(language: Language, folder: Path, sentences: Iterable[str]) -> PreTrainedTokenizerBase:
     """The tokenizer of a run: the one in `folder`; else BERT's own, or for `small` a new one, kept there.
 
-    Raises OSError (of transformers) when `language.name` is neither a local folder nor on the hub.
+    A damaged one is made anew where there are sentences. Raises OSError (of transformers) when
+    `language.name` is neither a local folder nor on the hub.
     """
+    sentences, kind = list(sentences), BertTokenizerFast if language.name == "small" else AutoTokenizer
+    if (folder / "tokenizer.json").exists():
+        try:
+            return kind.from_pretrained(folder)
+        except Exception:  # tokenizers raises many kinds on a file that is torn
+            if not sentences:
+                raise
     if language.name != "small":
-        if (folder / "tokenizer.json").exists():
-            return AutoTokenizer.from_pretrained(folder)
         local = resolve(language.name)
         return AutoTokenizer.from_pretrained(str(local) if local.is_dir() else language.name)
-    if not (folder / "tokenizer.json").exists():
-        pieces = word_pieces(sentences, language.vocabulary)
-        small = BertTokenizerFast(tokenizer_object=BertWordPieceTokenizer(pieces, lowercase=True)._tokenizer)
-        small.save_pretrained(folder)
+    pieces = word_pieces(sentences, language.vocabulary)
+    small = BertTokenizerFast(tokenizer_object=BertWordPieceTokenizer(pieces, lowercase=True)._tokenizer)
+    small.save_pretrained(folder)
     return BertTokenizerFast.from_pretrained(folder)
 
 

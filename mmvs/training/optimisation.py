@@ -14,7 +14,9 @@ from mmvs.build import build
 from mmvs.config import Experiment
 from mmvs.metrics import SegmentationMetrics, binarised
 from mmvs.model.inference import as_scored
+from mmvs.run_folder import RunFolder
 from mmvs.schema import Batch
+from mmvs.training.saving import NonFiniteError, advice
 
 
 class NetworkTraining(lightning.LightningModule):
@@ -26,6 +28,7 @@ class NetworkTraining(lightning.LightningModule):
         built = build(experiment, vocabulary)
         self.network, self.objective = built.network, built.objective
         self.validation = SegmentationMetrics()
+        self.skipped = 0  # batches whose loss was no number
         self.seconds = 0.0  # of training, over all resumed parts
         self._since = time.monotonic()
 
@@ -33,11 +36,30 @@ class NetworkTraining(lightning.LightningModule):
         """The device is known now: let the network fit it."""
         as_scored(self.network)
 
-    def training_step(self, batch: Batch, step: int) -> Tensor:
-        """Loss of one batch; every term is logged under its name."""
+    def training_step(self, batch: Batch, step: int) -> Tensor | None:
+        """Loss of one batch; every term is logged under its name.
+
+        A loss that is no number raises NonFiniteError, or leaves the batch out (`training.skip_nonfinite`).
+        """
         terms = self.objective(self.network(batch), batch)
+        if not torch.isfinite(terms["loss"]):
+            return self._skip(batch, terms)
         self.log_dict({f"train/{name}": term for name, term in terms.items()}, batch_size=len(batch.masks))
         return terms["loss"]
+
+    def _skip(self, batch: Batch, terms: dict[str, Tensor]) -> None:
+        """Leave out a batch whose loss is no number, as often as the experiment allows."""
+        self.skipped += 1
+        if self.skipped > self.experiment.training.skip_nonfinite:
+            samples = self.trainer.datamodule.source.samples
+            chosen = [samples[i] for i in batch.samples]
+            names = "; ".join(f"{s.video_id}, frame {s.frame + 1}: '{s.sentence}'" for s in chosen)
+            values = ", ".join(f"{name} {float(term.detach()):g}" for name, term in terms.items())
+            folder = RunFolder.of(self.experiment).checkpoints
+            raise NonFiniteError(
+                f"step {self.global_step + 1}: the loss is no number ({values}) for the samples {names}; "
+                f"{advice(folder)}"
+            )
 
     def validation_step(self, batch: Batch, step: int) -> None:
         """Score a batch of held-out training videos, on the canvas."""
@@ -99,8 +121,10 @@ class NetworkTraining(lightning.LightningModule):
             "fingerprint": self.experiment.fingerprint(),
             "experiment": self.experiment.model_dump_json(),
             "seconds": self.seconds,
+            "skipped": self.skipped,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting where the broken run stopped."""
         self.seconds = checkpoint["mmvs"]["seconds"]
+        self.skipped = checkpoint["mmvs"].get("skipped", 0)

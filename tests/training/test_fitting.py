@@ -11,44 +11,18 @@ import torch
 
 from mmvs import evaluation
 from mmvs.answers import examples, track
-from mmvs.config import Experiment, experiment
-from mmvs.data.catalogue import prepare
+from mmvs.config import Experiment
 from mmvs.evaluation import evaluate, ladder
 from mmvs.flow.estimators import FlowError
-from mmvs.optimisation import NetworkTraining
 from mmvs.schema import Sample
 from mmvs.training import fit
+from mmvs.training.optimisation import NetworkTraining
 from mmvs.video.files import VideoError
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Experiment:
-    folder = tmp_path_factory.mktemp("run")
-    run = experiment(
-        run="tiny",
-        reports=str(folder / "reports"),
-        data={
-            "train_on": "moving_shapes-train",
-            "evaluate_on": ["moving_shapes-test", "moving_shapes-unseen"],
-            "roots": {"moving_shapes": str(folder / "data")},
-            "size": 64,
-            "stride": 3,
-            "workers": 0,
-            "moving_shapes": {"train_clips": 5, "test_clips": 2, "unseen_clips": 1},
-        },
-        flow={"root": str(folder / "flow"), "workers": 1},
-        model=tiny.model().model_dump(),
-        training={
-            "steps": 4,
-            "batch": 2,
-            "warmup": 1,
-            "validate_every": 2,
-            "validation_clips": 1,
-            "rate": 1e-3,
-        },
-    )
-    prepare(run, progress=False)
-    return run
+    return tiny.prepared(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import errno
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import lightning
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
@@ -24,10 +24,11 @@ from mmvs.data import catalogue
 from mmvs.data.loaders import Loaders
 from mmvs.data.words import tokenizer
 from mmvs.files import write_json, write_text
-from mmvs.optimisation import NetworkTraining
 from mmvs.processes import one_at_a_time
 from mmvs.run_folder import RunFolder, TrainingEnd
 from mmvs.trained import TrainedNetwork
+from mmvs.training.optimisation import NetworkTraining
+from mmvs.training.saving import CheckpointFiles, Checkpoints, latest
 
 
 def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
@@ -35,7 +36,11 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
 
     A run made with other parameters is moved aside (`checkpoints-<its fingerprint>`), never overwritten.
     Under `torchrun` every process trains on its share of the clips, with `training.batch` of them a step.
-    Raises DataError or FlowError, naming the file, where data are missing: `catalogue.prepare` makes them.
+    A second call on the same folder waits for the first, and then loads what that has trained.
+
+    Raises DataError or FlowError, naming the file, where data are missing: `catalogue.prepare` makes them;
+    NonFiniteError where a loss is no number; TrainingStopped after SIGTERM or SIGINT, with the step saved;
+    CheckpointError where checkpoints are there and none of them can be read; OSError where the disk is full.
     """
     folder = RunFolder.of(experiment)
     checkpoints = folder.checkpoints
@@ -48,32 +53,48 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
         _set_aside_other_run(experiment, folder)
         sentences = {sample.sentence for sample in source.samples}
         words = tokenizer(experiment.model.language, checkpoints.vocabulary, sentences)
-    if folder.is_trained():
-        return TrainedNetwork.from_checkpoint(checkpoints.best, experiment)
-
-    lightning.seed_everything(experiment.seed, verbose=False)
-    module = NetworkTraining(experiment, len(words))
-    _keep_vocabulary(checkpoints.vocabulary, words, module.network)
-    trainer = _trainer(experiment, folder, progress)
-    resumed = checkpoints.last if checkpoints.last.exists() else None
-    with _plain_messages(folder):
-        trainer.fit(module, Loaders(experiment, source, words), ckpt_path=resumed, weights_only=False)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()  # from here on every process is on its own again
-    if trainer.is_global_zero:
-        _join_curves(folder)
-    if trainer.interrupted:
-        raise KeyboardInterrupt(f"training stopped at step {trainer.global_step}; call fit again to go on")
-    if trainer.is_global_zero:
-        end = TrainingEnd(
-            fingerprint=experiment.fingerprint(), steps=trainer.global_step, seconds=module.seconds
-        )
-        write_json(checkpoints.finished, end.model_dump())
+    with one_at_a_time(folder.training_lock) if processes.rank() == 0 else nullcontext():
+        if not folder.is_trained():
+            _train(experiment, folder, Loaders(experiment, source, words), words, progress)
     return TrainedNetwork.from_checkpoint(checkpoints.best, experiment)
 
 
-def _trainer(experiment: Experiment, folder: RunFolder, progress: bool) -> lightning.Trainer:
-    t, checkpoints = experiment.training, folder.checkpoints.path
+def _train(
+    experiment: Experiment,
+    folder: RunFolder,
+    loaders: Loaders,
+    words: PreTrainedTokenizerBase,
+    progress: bool,
+) -> None:
+    """From the last checkpoint, or from the start, to the last step."""
+    lightning.seed_everything(experiment.seed, verbose=False)
+    module = NetworkTraining(experiment, len(words))
+    _keep_vocabulary(folder.checkpoints.vocabulary, words, module.network)
+    kept = Checkpoints(folder.checkpoints)
+    trainer = _trainer(experiment, folder, kept, progress)
+    try:
+        with _plain_messages(folder):
+            trainer.fit(module, loaders, ckpt_path=latest(folder.checkpoints))
+    finally:
+        kept.restore_handlers()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # from here on every process is on its own again
+        if trainer.is_global_zero:
+            _join_curves(folder)
+    if trainer.is_global_zero:
+        end = TrainingEnd(
+            fingerprint=experiment.fingerprint(),
+            steps=trainer.global_step,
+            seconds=module.seconds,
+            skipped=module.skipped,
+        )
+        write_json(folder.checkpoints.finished, end.model_dump())
+
+
+def _trainer(
+    experiment: Experiment, folder: RunFolder, kept: Checkpoints, progress: bool
+) -> lightning.Trainer:
+    t = experiment.training
     # A resumed run must not overwrite its curves.
     part = f"part-{len(list(folder.logs.glob('part-*'))):03d}"
     return lightning.Trainer(
@@ -87,10 +108,10 @@ def _trainer(experiment: Experiment, folder: RunFolder, progress: bool) -> light
         **processes.layout(),
         log_every_n_steps=min(10, t.steps),
         logger=[kind(folder.logs, name=None, version=part) for kind in (CSVLogger, TensorBoardLogger)],
+        plugins=[CheckpointFiles()],
+        enable_checkpointing=False,  # of Lightning's own
         callbacks=[
-            ModelCheckpoint(checkpoints, "best", "val/mean_iou", mode="max", enable_version_counter=False),
-            # Not `save_last`: it writes at a new best only, and a killed run would go back to that one.
-            ModelCheckpoint(checkpoints, "last", enable_version_counter=False),
+            kept,
             LearningRateMonitor("step"),
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
@@ -142,7 +163,10 @@ def _set_aside_other_run(experiment: Experiment, folder: RunFolder) -> None:
 
 def _join_curves(folder: RunFolder) -> None:
     """One metrics.csv from all parts of a run that was broken and resumed; later parts win."""
-    parts = [pd.read_csv(file) for file in sorted(folder.logs.glob("part-*/metrics.csv"))]
+    files = sorted(folder.logs.glob("part-*/metrics.csv"))
+    parts = [
+        pd.read_csv(file) for file in files if file.stat().st_size
+    ]  # a killed part may have left nothing
     if parts:
         pd.concat(parts).groupby("step", as_index=False).last().to_csv(folder.curves, index=False)
 
