@@ -1,7 +1,8 @@
 """The one command: `mmvs WORD ...`, the same as `python -m mmvs WORD ...`.
 
 Exit status: 0 all is well; 1 something that the user gave cannot be used, and the text says what to do;
-2 the words of the command line are off (for `verify`: no data set was found); 130 stopped by Ctrl-C.
+2 the words of the command line are off (for `verify`: no data set was found); 130 stopped by Ctrl-C, 143 by
+SIGTERM.
 """
 
 from __future__ import annotations
@@ -262,6 +263,11 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         status = 1
+    except RuntimeError as error:
+        if not hasattr(error, "signal"):  # of TrainingStopped, which is not imported for this alone
+            raise
+        print(error, file=sys.stderr)
+        raise SystemExit(128 + error.signal) from None
     if status == STOPPED:
         print("\nstopped: the same command goes on where it was", file=sys.stderr)
     raise SystemExit(status or 0)

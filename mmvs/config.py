@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 
 def _root() -> Path:
@@ -37,6 +37,22 @@ LADDER: dict[str, dict[str, bool]] = {
         switch: position < count for position, switch in enumerate(SWITCHES.values())
     }
     for count in range(len(SWITCHES) + 1)
+}
+
+
+class NoDatesSafeLoader(yaml.SafeLoader):
+    """YAML without dates, as papermill reads it: `run: 2024-01-01` is a name. A key stands there once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if again := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"'{again[0]}' stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+NoDatesSafeLoader.yaml_implicit_resolvers = {
+    start: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
 
@@ -100,6 +116,15 @@ class Data(Part):
     workers: int = Field(4, ge=0)  # loader processes
     moving_shapes: MovingShapes = MovingShapes()
 
+    @field_validator("roots")
+    @classmethod
+    def _known_data_sets(cls, roots: dict[str, str]) -> dict[str, str]:
+        known = list(cls.model_fields["roots"].default)
+        for name in roots:
+            if name not in known:
+                raise ValueError(f"unknown data set '{name}': {_hint(name, known)}")
+        return roots
+
 
 class Flow(Part):
     """Optical flow: which estimator, and where its results are kept."""
@@ -148,6 +173,12 @@ class Quirks(Part):
     border: bool = False  # the wheel's picture is padded with black, not with the white of no motion
 
 
+def _shared_by_heads(part: Any) -> Any:
+    if part.width % part.heads:
+        raise ValueError(f"width {part.width} must be a multiple of the number of heads, {part.heads}")
+    return part
+
+
 class Loss(Part):
     """Weights of the terms (mmvs/losses.py); 0 switches a term off."""
 
@@ -192,6 +223,10 @@ class Multimodal(Part):
     motion_backbone: Backbone = Backbone()
     language: Language = Language()
 
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Multimodal:
+        return _shared_by_heads(self)
+
     def decisive(self) -> dict[str, Any]:
         """What of it decides trained weights, as fingerprints have it: they are older than `name`."""
         return self.model_dump(mode="json", exclude={"name"})
@@ -228,6 +263,10 @@ class Published(Part):
     appearance_backbone: AppearanceBackbone = AppearanceBackbone()
     motion_backbone: MotionBackbone = MotionBackbone()
     language: ShortLanguage = ShortLanguage()
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Published:
+        return _shared_by_heads(self)
 
     def decisive(self) -> dict[str, Any]:
         """What of it decides trained weights, as fingerprints have it: once it had all switches, all on."""
@@ -279,6 +318,15 @@ class Experiment(Part):
     loss: Loss = Loss()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _enough_to_normalise(self) -> Experiment:
+        if self.training.batch == 1 and isinstance(self.model, Multimodal):
+            raise ValueError(
+                "training.batch: 1 is too few for the multimodal network, which normalises sentences over "
+                "the batch: give 2 or more"
+            )
+        return self
 
     @property
     def folder(self) -> Path:
@@ -373,7 +421,7 @@ def experiment(**parts: Any) -> Experiment:
     name = (
         model.get("name", "multimodal") if isinstance(model, dict) else getattr(model, "name", "multimodal")
     )
-    if name not in EXPERIMENTS:
+    if not isinstance(name, str) or name not in EXPERIMENTS:
         raise ConfigError(f"model.name: no network '{name}', there are: {', '.join(EXPERIMENTS)}")
     try:
         return EXPERIMENTS[name](**parts)
@@ -454,17 +502,23 @@ def _checked(values: dict[str, Any]) -> Parameters:
             beside[name] = kind.model_validate(values.get(name, {}))
         except ValidationError as error:
             raise _refusal(error, name) from None
-    parts = {name: value for name, value in values.items() if name not in beside}
+    parts = {str(name): value for name, value in values.items() if name not in beside}
     return Parameters(experiment(**parts), **beside)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.load(path.read_text(encoding="utf-8"), NoDatesSafeLoader)
     except FileNotFoundError:
         known = ", ".join(sorted(p.name for p in path.parent.glob("*.yaml"))) or "none"
         raise ConfigError(f"no such params file; there are: {known}") from None
-    except yaml.YAMLError as error:
+    except OSError as error:  # a folder, no permission
+        raise ConfigError(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not a text file in UTF-8: byte {error.start} is no part of one") from None
+    except RecursionError:
+        raise ConfigError("not a params file: it is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: of a number that is none
         raise ConfigError(f"not YAML: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"expected 'key: value' lines, found {type(values).__name__}")

@@ -102,6 +102,7 @@ def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = T
             command,
             data_fingerprint={name: _data_fingerprint(one) for name, one in samples.items()},
             **({"samples_from": lists} if lists else {}),  # scores of J-HMDB depend on it
+            **({"skipped_batches": trained.skipped} if trained.skipped else {}),
             flow_fingerprint=estimator(experiment.flow).fingerprint,
         ),
     )

@@ -24,7 +24,7 @@ def provenance(
 
     wall_seconds  stage ("training", "evaluation") → seconds
     command       the shell command that repeats it
-    fingerprints  data_fingerprint, flow_fingerprint and, where there are such lists, samples_from
+    fingerprints  data_fingerprint, flow_fingerprint and, where there are any, samples_from, skipped_batches
     """
     return Provenance(
         command=command,

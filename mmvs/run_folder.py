@@ -35,6 +35,7 @@ class Provenance(Record):
     seed: int
     fingerprint: str  # Experiment.fingerprint()
     data_fingerprint: dict[str, str]  # data set → digits of what is asked of which frame of which video
+    skipped_batches: int = 0  # of the training, as their loss was no number; only where there were some
     samples_from: dict[str, str] = {}  # data set → list of its samples; only of data sets with several lists
     flow_fingerprint: dict[str, Any]  # the estimator: name, settings, version
     parameters: dict[str, Any]  # the Experiment, as the version of that time wrote it

@@ -159,3 +159,49 @@ def test_the_run_without_flow_differs_in_nothing_but_flow():
     assert not without.model.motion
     with_flow = without.model.model_copy(update={"motion": True})
     assert without.model_copy(update={"run": full.run, "model": with_flow}) == full
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"data": {"roots": {"jhmb": "x"}}}, "data.roots: .*unknown data set 'jhmb': did you mean 'jhmdb'"),
+        ({"training": {"rate": float("inf")}}, "training.rate: .*finite"),
+        ({"training": {"rate": float("nan")}}, "training.rate: "),
+        ({"data": {"evaluate_on": []}}, "data.evaluate_on: .*at least 1"),
+        ({"seed": -1}, "seed: .*greater than or equal to 0"),
+        ({"training": {"batch": 1}}, "training.batch: 1 is too few for the multimodal network"),
+        ({"model": []}, "model: "),
+        ({"model": {"name": ["multimodal"]}}, "model.name: no network "),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(parts, message):
+    with pytest.raises(config.ConfigError, match=message):
+        config.experiment(**parts)
+    assert config.experiment(model={"name": "published"}, training={"batch": 1}).training.batch == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"run: \xff\xfe", "not a text file in UTF-8: byte 5"),
+        (b"a: " + b"[" * 5000 + b"]" * 5000, "nested too deeply"),
+        (b"", "expected 'key: value' lines, found NoneType"),
+        (b"run: x\nseed: 0o9z\n", "seed: "),
+        (b"1: 2\n", "unknown parameter '1'"),
+        (b"run: x\nseed: 1\nseed: 2\n", "'seed' stands twice"),
+        (b"model: {width: 30, heads: 8}\n", "width 30 must be a multiple of the number of heads, 8"),
+        (b"training: {rate: .inf}\n", "training.rate"),
+        (b"\x00", "not YAML"),
+    ],
+)
+def test_a_file_that_is_no_params_file_is_named(tmp_path, content, message):
+    (tmp_path / "bad.yaml").write_bytes(content)
+    with pytest.raises(config.ConfigError, match=rf"(?s)bad\.yaml: .*{message}"):
+        config.load(tmp_path / "bad.yaml")
+    with pytest.raises(config.ConfigError, match=rf"{tmp_path.name}: cannot be read: Is a directory"):
+        config.load(tmp_path)
+
+
+def test_a_date_is_a_name_as_papermill_reads_it(tmp_path):
+    (tmp_path / "dated.yaml").write_text("run: 2024-01-01\n")
+    assert config.load(tmp_path / "dated.yaml").run == "2024-01-01"
