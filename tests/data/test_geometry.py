@@ -52,6 +52,23 @@ def test_restore_undoes_the_fit(original):
     assert shared > (0.99 if original == (64, 64) else 0.8)
 
 
+@pytest.mark.parametrize("size", [64, 320])
+@pytest.mark.parametrize(
+    "original", [(240, 320), (480, 854), (1080, 1920), (1040, 1920), (606, 1080), (800, 300)]
+)
+def test_a_mask_comes_back_where_it_was(original, size):
+    """A ramp along each axis: what is drawn at a place comes back at that place, to a part of a cell."""
+    rows, columns = (torch.arange(n) / n for n in original)
+    frames = torch.stack([rows[:, None].expand(original), columns.expand(original), torch.zeros(original)])
+    canvas = geometry.fit_frames((frames[None] * 255).round().to(torch.uint8), size)[0].float() / 255
+    back = geometry.restore(canvas, original)
+    cell = max(original) / size  # pixels of the video
+    for axis, plane in enumerate((frames[0], frames[1])):
+        inner = tuple(slice(int(2 * cell), n - int(2 * cell)) for n in original)
+        shift = ((back[axis] - plane) * original[axis])[inner].mean()  # pixels
+        assert abs(shift) < 0.25 * cell
+
+
 def test_same_size_is_left_alone():
     maps = torch.rand(2, 64, 64)
     assert torch.equal(geometry.restore(maps, (64, 64)), maps)
