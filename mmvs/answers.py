@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from mmvs.data import catalogue
 from mmvs.data.clips import Clips, collate
 from mmvs.data.geometry import restore
-from mmvs.metrics import binarised
+from mmvs.metrics import binarise
 from mmvs.schema import Batch, Example
 from mmvs.segmenter import Segmenter
 from mmvs.trained import TrainedNetwork
@@ -73,7 +73,7 @@ def examples(trained: TrainedNetwork, name: str, indices: list[int]) -> list[Exa
     for _, made in answers(trained, clips):
         for answer in made:
             sample, truth = samples[answer.index], samples.mask(answer.index)
-            mask = binarised(answer.probability, trained.experiment.evaluation)
+            mask = binarise(answer.probability, trained.experiment.evaluation)
             video = samples.video_path(sample.video_id)
             found[answer.index] = Example(
                 video_id=sample.video_id,

@@ -19,7 +19,7 @@ from mmvs.data.catalogue import Source
 from mmvs.data.clips import Clips
 from mmvs.files import whole, write_json
 from mmvs.flow.estimators import estimator
-from mmvs.metrics import ScoresByKind, binarised, foreground_score
+from mmvs.metrics import ScoresByKind, binarise, foreground_score
 from mmvs.provenance import provenance
 from mmvs.run_folder import Ladder, Result, RunFolder
 from mmvs.schema import Clip
@@ -145,7 +145,7 @@ def _score(
     for _, batch_answers in answers(trained, Exchanged(clips) if shuffled else clips, progress):
         for answer in batch_answers:
             sample, masks = samples[answer.index], samples.masks_in_frame(answer.index)
-            mask = binarised(answer.probability, trained.experiment.evaluation)
+            mask = binarise(answer.probability, trained.experiment.evaluation)
             truth = masks[sample.instance_id]
             score = foreground_score(answer.probability, mask)
             means = {i: float(answer.probability[m].mean()) for i, m in masks.items()}

@@ -25,7 +25,7 @@ Array: TypeAlias = np.ndarray | Tensor
 SMOOTHING = 1e-6  # of a sample's IoU: an empty prediction on an empty ground truth counts 1
 
 
-def binarised(probability: Array, settings: Evaluation) -> Array:
+def binarise(probability: Array, settings: Evaluation) -> Array:
     """The mask of a probability map (H, W): above the threshold, or above that share of the map's maximum."""
     return probability > settings.threshold * (probability.max() if settings.relative else 1.0)
 

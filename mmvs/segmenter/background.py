@@ -1,10 +1,10 @@
-"""Work done ahead in a background thread, so that it overlaps with what its results are used for."""
+"""A background thread makes items ahead of time, while the caller uses those before them."""
 
 from __future__ import annotations
 
-import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
-from queue import Empty, Full, Queue
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -12,51 +12,23 @@ _END = object()
 
 
 def ahead(items: Iterable[T], count: int) -> Iterator[T]:
-    """The same items, made by a thread that is at most `count` of them ahead.
+    """Yield the same items in the same order, while a thread makes the next ones.
 
-    What the items' maker raises is raised here, after the items before it. Stopping early ends the thread.
-    It pays where making an item leaves Python's lock alone: decoding, OpenCV and torch do.
+    items  an iterable, often a generator; only the thread goes through it
+    count  of items that wait for the caller, at most; one more is in the making
+
+    An error of the iterable reaches the caller after the items before it. A caller that stops early ends the
+    thread and closes the generator. A thread pays where making an item releases Python's lock, as decoding,
+    OpenCV and torch do.
     """
-    made: Queue = Queue(count)
-    stop = threading.Event()
-
-    def put(item: object) -> bool:
-        while not stop.is_set() and threading.main_thread().is_alive():  # not at the program's end either
-            try:
-                made.put(item, timeout=0.1)
-                return True
-            except Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put((item, None)):
-                    break
-            else:
-                put((_END, None))
-        except BaseException as error:  # noqa: BLE001  all of it belongs to whoever waits for the items
-            put((_END, error))
-        finally:
-            if hasattr(items, "close"):
-                items.close()
-
-    worker = threading.Thread(target=work, name="mmvs ahead")
-    worker.start()
+    source = iter(items)
+    worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mmvs ahead")
+    coming = deque(worker.submit(next, source, _END) for _ in range(count + 1))
     try:
-        while True:
-            try:
-                item, error = made.get(timeout=0.5)
-            except Empty:
-                if not worker.is_alive() and made.empty():
-                    raise RuntimeError("the background thread ended without a word") from None
-                continue
-            if error is not None:
-                raise error
-            if item is _END:
-                return
+        while (item := coming.popleft().result()) is not _END:
+            coming.append(worker.submit(next, source, _END))
             yield item
     finally:
-        stop.set()
-        worker.join()
+        worker.shutdown(cancel_futures=True)  # waits for the item in the making
+        if hasattr(items, "close"):
+            items.close()

@@ -1,7 +1,7 @@
-"""A video segmented into a folder, as `mmvs segment` does.
+"""Segment a video into a folder, as `mmvs segment` does.
 
 The folder gets overlay.mp4, masks/<number of the sentence>/<frame>.png (or masks.json), confidence.csv,
-and at last segmentation.json. Called again after it was stopped, the job goes on at the next frame.
+and at last segmentation.json. A second call after a stop goes on at the next frame.
 """
 
 from __future__ import annotations
@@ -28,32 +28,36 @@ def segment_to_folder(
     folder: Path,
     masks: str = "png",
     progress: bool = True,
-    **how: Any,
+    **options: Any,
 ) -> str:
-    """Overlay, masks and confidence of a video file (or a folder of pictures) in `folder`.
+    """Write overlay, masks and confidence of a video into `folder`.
 
-    how  `batch` and `precision`, as in Segmenter.segment
+    A stopped job goes on where it was; a finished one stays as it is.
 
-    Returns what the video's damage left out, "" for nothing. A finished job is kept, a stopped one goes on.
+    video      a file, an address, or a folder of pictures
+    sentences  N of them
+    masks      "png": a picture a frame and sentence; "rle": COCO's run lengths, all in one file
+    options    `batch` and `precision` of Segmenter.segment
+
+    Returns what the video's damage left out, "" for nothing. Raises VideoError and ValueError as
+    Segmenter.segment does, before it writes anything, and FileExistsError as SegmentJob does.
     """
     source = open_video(video)
-    answers = segmenter.segment(source, sentences, **how)  # refuses before anything is written
-    identity = {
-        "video": _identity(video), "sentences": list(sentences), "weights": segmenter.fingerprint(),
-        "precision": how.get("precision", "float32"),
-    }  # fmt: skip
+    answers = segmenter.segment(source, sentences, **options)  # refuses before anything is written
+    identity = {"video": _identity(video), "sentences": list(sentences), "weights": segmenter.fingerprint()}
+    identity["precision"] = options.get("precision", "float32")
     job = SegmentJob(folder, identity, masks)
     if job.result:
         return job.result["damage"]
     if job.frames:
-        answers = segmenter.segment(source, sentences, start=job.frames, **how)
+        answers = segmenter.segment(source, sentences, start=job.frames, **options)
     begin, overlay = time.monotonic(), Overlay(source.size, sentences)
     bar = tqdm(total=source.count, desc=Path(video).name, unit="frame", disable=not progress)
     with bar, closing(answers):
 
         def pictures() -> Iterator[tuple[float, np.ndarray]]:
-            for kept, (seconds, frame) in zip(job.done(), source, strict=False):
-                yield seconds, overlay(frame, kept)
+            for earlier, (seconds, frame) in zip(job.masks(), source, strict=False):
+                yield seconds, overlay(frame, earlier)
                 bar.update()
             for answer in answers:
                 job.add(answer.index, answer.time, answer.masks, answer.confidence)
@@ -66,7 +70,7 @@ def segment_to_folder(
 
 
 def _identity(video: str | Path) -> list[Any]:
-    """Name, bytes and time of change of a file, or of every file of a folder; of an address, the address."""
+    """[name, bytes, time of change] of the file, or of every file of the folder; [address] of an address."""
     path = Path(video)
     files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
     return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files] or [str(video)]

@@ -1,4 +1,4 @@
-"""What a network takes of a video: frames and their flow on its canvas, one after the other."""
+"""A video as a network takes it: frames and their flow on its canvas, one after the other."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ LARGEST_FLOW = 1920 * 1080  # pixels; DIS takes gigabytes and seconds for 8k, an
 SMALLEST_FLOW = 16  # pixels a side: DIS refuses less
 
 
-class Shown(NamedTuple):
-    """A frame as it is shown, and as the network takes it."""
+class VideoFrame(NamedTuple):
+    """A frame in the video, and on the network's canvas."""
 
     index: int  # 0-based
     time: float  # seconds since the first frame
@@ -31,25 +31,27 @@ class Shown(NamedTuple):
     picture: Picture
 
 
-def intake(source: VideoSource, experiment: Experiment, first: int = 0) -> Iterator[Shown]:
-    """Frames from `first` on with their flow, both as evaluation has them of a data set and its flow store.
+def intake(source: VideoSource, experiment: Experiment, first: int = 0) -> Iterator[VideoFrame]:
+    """Yield the frames from index `first` on with their flow, both as evaluation has them of a data set.
 
-    One frame is read ahead, as the flow of a frame needs the next one.
+    The flow of a frame needs the next frame: this reads the source one frame ahead. Raises FlowError where
+    the experiment's flow cannot be estimated.
     """
     size, original = experiment.data.size, source.size
-    wanted = ((index, *timed) for index, timed in enumerate(source) if index >= first)
-    wanted, same = tee(wanted)
-    moves = _flows((frame for _, _, frame in same), original, experiment)
-    for (index, time, frame), flow in zip(wanted, moves, strict=True):
+    numbered = ((index, *timed) for index, timed in enumerate(source) if index >= first)
+    numbered, again = tee(numbered)
+    motion = _flows((frame for _, _, frame in again), original, experiment)
+    for (index, time, frame), flow in zip(numbered, motion, strict=True):
         pixels = torch.from_numpy(np.require(frame, requirements=["C", "W"]))  # it may be a mirrored view
-        looks = geometry.fit_frames(pixels.permute(2, 0, 1)[None], size)[0]
-        yield Shown(index, time, frame, Picture(looks, geometry.fit_flow(flow, size, original)[0]))
+        appearance = geometry.fit_frames(pixels.permute(2, 0, 1)[None], size)[0]
+        picture = Picture(appearance, geometry.fit_flow(flow, size, original)[0])
+        yield VideoFrame(index, time, frame, picture)
 
 
 def _flows(
     frames: Iterable[np.ndarray], original: tuple[int, int], experiment: Experiment
 ) -> Iterator[Tensor]:
-    """Flow (1, 2, h, w) of every frame; zeros for a network without motion."""
+    """Yield the flow (1, 2, h, w) of every frame in pixels of h x w; zeros for a network without motion."""
     height, width = _flow_size(*original, experiment.flow.height)
     if not experiment.model.motion:
         yield from (torch.zeros(1, 2, height, width) for _ in frames)
@@ -62,9 +64,9 @@ def _flows(
         yield torch.from_numpy(steps.astype(np.float32) / STEPS)
 
 
-def _flow_size(height: int, width: int, wanted: int | None) -> tuple[int, int]:
-    """(h, w) at which flow is estimated: as in the flow store, but no more than LARGEST_FLOW pixels."""
-    if wanted is not None:
-        return wanted, max(1, round(width * wanted / height))
+def _flow_size(height: int, width: int, flow_height: int | None) -> tuple[int, int]:
+    """(h, w) for the flow estimator: as in the flow store, but no more than LARGEST_FLOW pixels."""
+    if flow_height is not None:
+        return flow_height, max(1, round(width * flow_height / height))
     scale = min(1.0, (LARGEST_FLOW / (height * width)) ** 0.5)
     return max(1, round(height * scale)), max(1, round(width * scale))

@@ -1,4 +1,4 @@
-"""Masks painted over their video, one colour a sentence, with a legend above the picture."""
+"""Paint masks over their video, one colour a sentence, with a legend above the picture."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from torchvision.utils import draw_segmentation_masks
 
 from mmvs.files import remove_partial, whole
 
-# Told apart by the colour-blind too (after Okabe & Ito 2008); more sentences than colours begin anew.
+# The colour-blind can tell them apart too (after Okabe & Ito 2008). More sentences than colours begin anew.
 COLOURS = [(230, 85, 13), (0, 158, 255), (240, 228, 66), (0, 190, 130), (204, 121, 220), (86, 60, 200)]
 ALPHA = 0.5
-LARGEST, SMALLEST = 1920, 320  # pixels: an 8k overlay is shrunk, one of 64 x 64 enlarged, the legend readable
+LARGEST, SMALLEST = 1920, 320  # pixels: 8k shrinks, 64 x 64 grows, and the legend stays readable
 CLOCK = Fraction(1, 90_000)  # seconds a tick: of MPEG, fine enough for any frame rate
 
 
 class Overlay:
-    """How the frames of one video are drawn: every picture has the same even size."""
+    """Draws the frames of one video; every picture has the same even size."""
 
     def __init__(self, size: tuple[int, int], sentences: Sequence[str]):
         """size: (H, W) of the video."""
@@ -39,35 +39,32 @@ class Overlay:
     def __call__(self, frame: np.ndarray, masks: np.ndarray) -> np.ndarray:
         """A frame (H, W, 3) uint8 and its masks (N, H, W) bool → a picture (H', W', 3) uint8."""
         height, width = self.size
-        how = cv2.INTER_AREA if height < len(frame) else cv2.INTER_NEAREST
-        picture = cv2.resize(frame, (width, height), interpolation=how)
+        interpolation = cv2.INTER_AREA if height < len(frame) else cv2.INTER_NEAREST
+        picture = cv2.resize(frame, (width, height), interpolation=interpolation)
         for mask, colour in zip(masks, self.colours, strict=True):  # one by one: overlaps mix their colours
             flat = cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-            painted = draw_segmentation_masks(
-                torch.from_numpy(picture).permute(2, 0, 1), torch.from_numpy(flat).bool(), ALPHA, colour
-            )
-            picture = np.ascontiguousarray(painted.permute(1, 2, 0).numpy())
+            pixels = torch.from_numpy(picture).permute(2, 0, 1)
+            pixels = draw_segmentation_masks(pixels, torch.from_numpy(flat).bool(), ALPHA, colour)
+            picture = np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
             edges, _ = cv2.findContours(flat, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(picture, edges, -1, colour, max(1, width // 600))
-        top, whole = self.legend.shape[:2]  # above: a player's controls cover what is at the bottom
-        canvas = np.zeros((top + _even(height), whole, 3), np.uint8)
+        top, full_width = self.legend.shape[:2]  # above: a player's controls cover what is at the bottom
+        canvas = np.zeros((top + _even(height), full_width, 3), np.uint8)
         canvas[:top] = self.legend
-        left = (whole - width) // 2
+        left = (full_width - width) // 2
         canvas[top : top + height, left : left + width] = picture
         return canvas
 
 
 def write_overlay(path: Path, pictures: Iterable[tuple[float, np.ndarray]]) -> None:
-    """H.264 of (seconds, picture (H, W, 3) uint8), H and W even; the file appears whole or not at all.
+    """Write an H.264 video (MP4); the file appears whole or not at all.
 
-    Every picture keeps its own time: a video of varying frame rate gives one.
+    pictures  (seconds, (H, W, 3) uint8 RGB), H and W even; every picture keeps its own time, so that a video
+              of varying frame rate gives one
     """
     remove_partial(path.parent, path.name)  # of a job that was killed
-    options = {"movflags": "faststart"}  # plays while it is being loaded
-    with (
-        whole(path) as partial,
-        av.open(str(partial), "w", format="mp4", container_options=options) as container,
-    ):
+    start = {"movflags": "faststart"}  # a browser plays it while it loads
+    with whole(path) as file, av.open(str(file), "w", format="mp4", container_options=start) as container:
         stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
         stream.pix_fmt, stream.codec_context.time_base = "yuv420p", CLOCK
         for seconds, picture in pictures:
@@ -80,7 +77,7 @@ def write_overlay(path: Path, pictures: Iterable[tuple[float, np.ndarray]]) -> N
 
 
 def _legend(sentences: Sequence[str], colours: Sequence[tuple[int, int, int]], width: int) -> np.ndarray:
-    """(H, width, 3) uint8, H even: a square of its colour before every sentence, long ones wrapped."""
+    """(H, width, 3) uint8, H even: every sentence after a square of its colour; long ones wrap."""
     size = max(12, width // 50)
     font, line, margin = ImageFont.load_default(size), round(1.5 * size), size // 2
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))

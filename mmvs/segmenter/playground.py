@@ -23,53 +23,53 @@ SHORTEST = 2.0  # seconds
 
 
 def play(answers: list[Answer], sentences: list[str]) -> Video:
-    """The overlay of a segmented video."""
+    """A video's overlay, from its answers."""
     overlay = Overlay(answers[0].frame.shape[:2], sentences)
-    return _played((answer.time, overlay(answer.frame, answer.masks)) for answer in answers)
+    return _embed((answer.time, overlay(answer.frame, answer.masks)) for answer in answers)
 
 
 def play_file(path: Path) -> Video:
     """A small copy of an overlay that mmvs.segmenter.folder wrote."""
-    return _played(open_video(path))
+    return _embed(open_video(path))
 
 
 def ask(segmenter: Segmenter, video: Any, sentence: str) -> Any:
     """A field for a sentence above the video's masks: change it, press Enter, and see them change.
 
-    Returns a widget; without ipywidgets, what to do to get one.
+    Returns a widget; without ipywidgets, a text that says how to get one.
     """
     try:
         ipywidgets = import_module("ipywidgets")  # no dependency: it comes with `make lab`
     except ImportError:
         return "To type sentences here, open this notebook with `make lab`."
     field = ipywidgets.Text(sentence, continuous_update=False, layout=ipywidgets.Layout(width="40em"))
-    shown = ipywidgets.Output()
+    output = ipywidgets.Output()
 
     def answer(_: Any = None) -> None:
-        with shown:
-            shown.clear_output(wait=True)
+        with output:
+            output.clear_output(wait=True)
             try:
                 display(play(list(segmenter.segment(video, field.value)), [field.value]))
-            except ValueError as refused:  # an empty sentence, or one too long
-                print(refused)
+            except ValueError as error:  # an empty sentence, or one too long
+                print(error)
 
     field.observe(answer, "value")
     answer()
-    return ipywidgets.VBox([field, shown])
+    return ipywidgets.VBox([field, output])
 
 
-def _played(pictures: Iterable[tuple[float, np.ndarray]]) -> Video:
-    """(seconds, picture (H, W, 3) uint8) as a video inside the page, slowed down where it is very short."""
-    shown = [(seconds, _small(picture)) for seconds, picture in islice(pictures, LONGEST)]
-    slower = max(1.0, SHORTEST / max(shown[-1][0], 0.04))
+def _embed(pictures: Iterable[tuple[float, np.ndarray]]) -> Video:
+    """(seconds, picture (H, W, 3) uint8) as a video inside the page; a very short one plays slower."""
+    small = [(seconds, _shrink(picture)) for seconds, picture in islice(pictures, LONGEST)]
+    slower = max(1.0, SHORTEST / max(small[-1][0], 0.04))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "small.mp4"
-        write_overlay(file, ((seconds * slower, picture) for seconds, picture in shown))
-        how = "controls loop autoplay muted playsinline"
-        return Video(data=file.read_bytes(), embed=True, mimetype="video/mp4", html_attributes=how)
+        write_overlay(file, ((seconds * slower, picture) for seconds, picture in small))
+        player = "controls loop autoplay muted playsinline"
+        return Video(data=file.read_bytes(), embed=True, mimetype="video/mp4", html_attributes=player)
 
 
-def _small(picture: np.ndarray) -> np.ndarray:
+def _shrink(picture: np.ndarray) -> np.ndarray:
     height, width = picture.shape[:2]
     if width <= WIDEST:
         return picture

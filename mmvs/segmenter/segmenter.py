@@ -23,10 +23,10 @@ from transformers import PreTrainedTokenizerBase
 from mmvs.config import Experiment
 from mmvs.data import geometry
 from mmvs.data.words import encode
-from mmvs.metrics import binarised, foreground_score
+from mmvs.metrics import binarise, foreground_score
 from mmvs.model.inference import ready_for_inference
 from mmvs.segmenter.background import ahead
-from mmvs.segmenter.intake import LARGEST_FLOW, Shown, intake
+from mmvs.segmenter.intake import LARGEST_FLOW, VideoFrame, intake
 from mmvs.segmenter.streaming import Picture, Streaming
 from mmvs.trained import TrainedNetwork
 from mmvs.video.stream import VideoSource, open_video
@@ -48,38 +48,38 @@ class Answer:
 
     @property
     def probability(self) -> np.ndarray:
-        """(N, H, W) float32 foreground probability; made when asked for, as it is large."""
+        """(N, H, W) float32 foreground probability at the video's resolution; too large to keep it here."""
         return geometry.restore(self.canvas, self.frame.shape[:2]).numpy()
 
 
 class Segmenter:
-    """Asks a trained network about any video; `trained` says where it comes from."""
+    """Asks a trained network about any video."""
 
     def __init__(self, trained: TrainedNetwork):
         self.trained = trained
 
     @classmethod
     def from_run(cls, where: str | Path) -> Segmenter:
-        """Of a run's folder, a checkpoint, a saved model or a hub id: TrainedNetwork.from_run."""
+        """Load a run's folder, a checkpoint, a saved model or a hub id, as TrainedNetwork.from_run does."""
         return cls(TrainedNetwork.from_run(where))
 
     @classmethod
     def from_checkpoint(cls, checkpoint: str | Path) -> Segmenter:
-        """Of a checkpoint that training wrote: TrainedNetwork.from_checkpoint."""
+        """Load a checkpoint that training wrote, as TrainedNetwork.from_checkpoint does."""
         return cls(TrainedNetwork.from_checkpoint(checkpoint))
 
     @classmethod
     def from_pretrained(cls, where: str | Path, **options: Any) -> Segmenter:
-        """Of a saved model, by its folder or hub id: TrainedNetwork.from_pretrained."""
+        """Load a saved model by its folder or hub id, as TrainedNetwork.from_pretrained does."""
         return cls(TrainedNetwork.from_pretrained(where, **options))
 
     @classmethod
     def from_released(cls, file: str | Path) -> Segmenter:
-        """Of the authors' released checkpoint: TrainedNetwork.from_released."""
+        """Load the authors' released checkpoint, as TrainedNetwork.from_released does."""
         return cls(TrainedNetwork.from_released(file))
 
     def save_pretrained(self, folder: str | Path, **options: Any) -> None:
-        """Keep the model for `from_pretrained`."""
+        """Save the model for `from_pretrained`."""
         self.trained.save_pretrained(folder, **options)
 
     def push_to_hub(self, name: str, **options: Any) -> str:
@@ -92,7 +92,7 @@ class Segmenter:
 
     @property
     def experiment(self) -> Experiment:
-        """What the network was trained with."""
+        """The experiment that trained the network."""
         return self.trained.experiment
 
     @property
@@ -102,7 +102,7 @@ class Segmenter:
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """What makes word pieces of its sentences."""
+        """The tokenizer of the network's sentences."""
         return self.trained.tokenizer
 
     def segment(
@@ -115,18 +115,18 @@ class Segmenter:
         start: int = 0,
         cut: bool = False,
     ) -> Iterator[Answer]:
-        """What all sentences mean in every frame of a video, frame by frame as it is ready.
+        """Answer all sentences in every frame of a video, one Answer a frame as soon as it is ready.
 
-        video      a file, an address, a folder of pictures, (F, H, W, 3) uint8, an iterable of frames
-        sentences  one or several
-        batch      frames, and (frame, sentence) pairs, that go through the network at once
-        precision  of matrix products: "bfloat16" or "float16" where the machine is faster at them, and
-                   masks that differ by a few pixels will do
-        start      first frame that is wanted
+        video      a file, an address, a folder of pictures, (F, H, W, 3) uint8 RGB, an iterable of frames
+        sentences  one or several: N
+        batch      number of frames, and of (frame, sentence) pairs, that go through the network at once
+        precision  of matrix products; "bfloat16" or "float16" are faster on some machines and change a few
+                   pixels of the masks
+        start      index of the first frame to answer
         cut        read the beginning of a sentence that is too long, as evaluation does; otherwise refuse it
 
-        Raises VideoError and ValueError, before anything is computed, on a video or sentence that cannot be
-        used. Frames that cannot be decoded are left out, with a warning at the end.
+        Raises VideoError and ValueError on a video or a sentence that cannot be used, before it computes
+        anything. Skips frames that cannot be decoded, and warns of them at the end.
         """
         if batch < 1 or start < 0 or precision not in PRECISIONS:
             raise ValueError(
@@ -136,20 +136,18 @@ class Segmenter:
         sentences = [sentences] if isinstance(sentences, str) else list(sentences or [])
         if not all(isinstance(sentence, str) for sentence in sentences):
             raise ValueError(f"sentences are text, such as 'the red circle', not {sentences}")
-        words, mask = self._encoded(sentences, cut)
+        words, mask = self._encode(sentences, cut)
         source = open_video(video)
         with torch.inference_mode():
-            said = self.network.read(words, mask)
-        data = self.experiment.data
+            meaning = self.network.read(words, mask)
+        data, dtype = self.experiment.data, getattr(torch, precision)
         network = ready_for_inference(self.network)
-        streaming = Streaming(
-            network, said, data.frames, data.stride, batch, getattr(torch, precision),
-            geometry.valid_area(data.size, source.size).to(said.words.device),
-        )  # fmt: skip
+        valid = geometry.valid_area(data.size, source.size).to(meaning.words.device)
+        streaming = Streaming(network, meaning, data.frames, data.stride, batch, dtype, valid)
         return self._answers(source, streaming, start)
 
-    def _encoded(self, sentences: list[str], cut: bool = False) -> tuple[Tensor, Tensor]:
-        """Token ids and mask (N, L); ValueError where the network could not read all of a sentence."""
+    def _encode(self, sentences: list[str], cut: bool = False) -> tuple[Tensor, Tensor]:
+        """Token ids and mask (N, L); ValueError where the network cannot read all of a sentence."""
         if not sentences:
             raise ValueError("no sentence: say which object to segment")
         most = self.experiment.model.language.max_words
@@ -170,13 +168,13 @@ class Segmenter:
     def _answers(self, source: VideoSource, streaming: Streaming, start: int) -> Iterator[Answer]:
         first = max(0, start - streaming.before)
         ready = 2 * streaming.batch if np.prod(source.size) <= LARGEST_FLOW else 1  # 8k: 100 MB a frame
-        waiting: deque[Shown] = deque()  # for their masks
+        waiting: deque[VideoFrame] = deque()  # for their masks
 
-        def pictures(coming: Iterable[Shown]) -> Iterator[Picture]:
-            for shown in coming:
-                if shown.index >= start:
-                    waiting.append(shown)
-                yield shown.picture
+        def pictures(coming: Iterable[VideoFrame]) -> Iterator[Picture]:
+            for frame in coming:
+                if frame.index >= start:
+                    waiting.append(frame)
+                yield frame.picture
 
         with closing(ahead(intake(source, self.experiment, first), ready)) as coming:
             for canvas in streaming(pictures(coming), first, start):
@@ -184,10 +182,10 @@ class Segmenter:
         if source.damage:
             warnings.warn(f"{source.name}: {source.damage}", stacklevel=2)
 
-    def _answer(self, shown: Shown, canvas: Tensor) -> Answer:
+    def _answer(self, video: VideoFrame, canvas: Tensor) -> Answer:
         masks, confidence = [], []
         for one in canvas:  # not all at once: at full resolution a probability takes four times its mask
-            probability = geometry.restore(one[None], shown.frame.shape[:2])[0].numpy()
-            masks.append(binarised(probability, self.experiment.evaluation))
+            probability = geometry.restore(one[None], video.frame.shape[:2])[0].numpy()
+            masks.append(binarise(probability, self.experiment.evaluation))
             confidence.append(foreground_score(probability, masks[-1]))
-        return Answer(shown.index, shown.time, shown.frame, np.stack(masks), np.array(confidence), canvas)
+        return Answer(video.index, video.time, video.frame, np.stack(masks), np.array(confidence), canvas)

@@ -1,9 +1,9 @@
-"""Every frame of a video through a network, each thing computed once and kept as long as a window needs it.
+"""Every frame of a video through a network: compute each thing once, keep it as long as a window needs it.
 
-Plainly, each frame's window of T frames goes through the whole network for every sentence: T times the
-backbones, and once more for the next sentence. But what a network observes of a frame depends on no sentence
-and is the same in every window that holds it; and a sentence reads the same in every frame. What is left for
-each (frame, sentence) is to decide.
+The plain way sends each frame's window of T frames through the whole network for every sentence. The
+backbones then see a frame T times for each sentence. But what a network observes of a frame depends on no
+sentence, and is the same in every window that holds the frame. And a sentence reads the same in every frame.
+Only the decision is left for each pair of frame and sentence.
 """
 
 from __future__ import annotations
@@ -29,48 +29,52 @@ class Picture(NamedTuple):
 
 
 class Streaming:
-    """Answers to some sentences, frame by frame; what it keeps does not grow with the length of the video."""
+    """Answers some sentences frame by frame; its memory does not grow with the length of the video."""
 
     def __init__(
         self,
         network: Network,
-        said: Sentences,
+        sentences: Sentences,
         frames: int,
         stride: int,
         batch: int = 4,
         precision: torch.dtype = torch.float32,
         valid: Tensor | None = None,
     ):
-        """said: what `network.read` made of N sentences, in inference mode
-        frames, stride: of a window, as in config.Data
-        batch: frames observed at once, and (frame, sentence) pairs decided at once
-        precision: of matrix products; in bfloat16 masks differ a little
-        valid: (H, W) bool, where the canvas shows the picture; None: everywhere"""
-        self.network, self.said, self.batch, self.precision = network, said, batch, precision
+        """Prepare for one video.
+
+        sentences  N sentences as `network.read` returns them, in inference mode
+        frames     T of a window, as in config.Data
+        stride     of a window, in frames
+        batch      number of frames to observe at once, and of (frame, sentence) pairs to decide at once
+        precision  of matrix products; in bfloat16 masks differ a little
+        valid      (H, W) bool, where the canvas shows the picture; None: everywhere
+        """
+        self.network, self.sentences, self.batch, self.precision = network, sentences, batch, precision
         self.frames, self.stride, self.valid = frames, stride, valid
         self.before = stride * (frames // 2)  # frames that a window needs before its target, and after it
         self.after = stride * (frames - 1 - frames // 2)
         self.tops: dict[int, list[Tensor]] = {}  # frame → tops, as long as any window needs them
-        self.levels: dict[int, list[Tensor]] = {}  # frame → levels, until it is decided
+        self.levels: dict[int, list[Tensor]] = {}  # frame → levels, until its masks are decided
         self.size = torch.Size()
 
     def __call__(self, pictures: Iterable[Picture], first: int = 0, start: int = 0) -> Iterator[Tensor]:
-        """Foreground probabilities (N, H, W), float32 on the CPU, of every frame from `start` on.
+        """Yield foreground probabilities (N, H, W), float32 on the CPU, of every frame from `start` on.
 
         first  index of the first of the pictures: at most `start - before`, or 0
         """
-        coming, seen, asked = iter(pictures), first, start
+        coming, count, target = iter(pictures), first, start
         while chunk := list(islice(coming, self.batch)):
-            self._observe(chunk, seen)
-            seen += len(chunk)
-            ready = max(asked, seen - self.after)  # windows of frames before it are complete
-            yield from self._decided(range(asked, ready), seen)
-            asked = ready
-        yield from self._decided(range(asked, seen), seen)
+            self._observe(chunk, count)
+            count += len(chunk)
+            ready = max(target, count - self.after)  # windows of frames before it are complete
+            yield from self._decide_in_turn(range(target, ready), count)
+            target = ready
+        yield from self._decide_in_turn(range(target, count), count)
 
     @torch.inference_mode()
     def _observe(self, chunk: list[Picture], first: int) -> None:
-        device = self.said.words.device
+        device = self.sentences.words.device
         frames, flow = (torch.stack(part).to(device) for part in zip(*chunk, strict=True))
         with self._precision(device):
             observed = self.network.observe(frames, flow, valid=self.valid)
@@ -79,10 +83,12 @@ class Streaming:
             self.tops[first + i] = [top[i].clone() for top in observed.tops]
             self.levels[first + i] = [level[i].clone() for level in observed.levels]
 
-    def _decided(self, targets: range, count: int) -> Iterator[Tensor]:
-        """Answers of frames whose windows are complete, `count` being known; what has served is dropped."""
-        sentences = len(self.said.words)
-        at_once = max(1, self.batch // sentences)
+    def _decide_in_turn(self, targets: range, count: int) -> Iterator[Tensor]:
+        """Yield (N, H, W) of frames whose windows are complete, and drop what no later window needs.
+
+        count  of the video's frames so far
+        """
+        at_once = max(1, self.batch // len(self.sentences.words))
         for begin in range(targets.start, targets.stop, at_once):
             group = range(begin, min(begin + at_once, targets.stop))
             answers = self._decide(group, count)
@@ -94,9 +100,9 @@ class Streaming:
 
     @torch.inference_mode()
     def _decide(self, targets: range, count: int) -> Tensor:
-        """(B, N, H, W) of B targets, at most `batch` sentences at once."""
+        """(B, N, H, W) probabilities of B targets, at most `batch` sentences at once."""
         windows = [window(target, self.frames, self.stride, count) for target in targets]
-        seen = Observed(
+        observed = Observed(
             tops=[
                 torch.stack([torch.stack([self.tops[i][k] for i in indices]) for indices in windows])
                 for k in range(len(self.tops[windows[0][0]]))
@@ -105,17 +111,16 @@ class Streaming:
             size=self.size,
         )
         clips, answers = len(targets), []
-        for begin in range(0, len(self.said.words), self.batch):
+        for begin in range(0, len(self.sentences.words), self.batch):
             some = slice(begin, begin + self.batch)
             words, summary, mask = (
                 x[some].repeat(clips, *[1] * (x.ndim - 1))
-                for x in (self.said.words, self.said.summary, self.said.mask)
+                for x in (self.sentences.words, self.sentences.summary, self.sentences.mask)
             )
             of_clip = torch.arange(clips, device=words.device).repeat_interleave(len(words) // clips)
             with self._precision(words.device):
-                logits = self.network.segment(
-                    seen, Sentences(words, summary, mask), of_clip, self.frames // 2
-                )
+                part = Sentences(words, summary, mask)
+                logits = self.network.segment(observed, part, of_clip, self.frames // 2)
             answers.append(torch.sigmoid(logits[:, 0].float()).unflatten(0, (clips, -1)).cpu())
         return torch.cat(answers, dim=1)
 

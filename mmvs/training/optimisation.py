@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmvs.build import build
 from mmvs.config import Experiment
-from mmvs.metrics import SegmentationMetrics, binarised
+from mmvs.metrics import SegmentationMetrics, binarise
 from mmvs.model.inference import as_scored
 from mmvs.run_folder import RunFolder
 from mmvs.schema import Batch
@@ -70,7 +70,7 @@ class NetworkTraining(lightning.LightningModule):
         # A distributed sampler repeats some clips: `position` lets the scores count each sample once.
         probabilities, truths = prediction.probability(), batch.masks.bool()
         for probability, truth, position in zip(probabilities, truths, batch.samples, strict=True):
-            mask = binarised(probability, self.experiment.evaluation)
+            mask = binarise(probability, self.experiment.evaluation)
             self.validation.update(mask, truth, position=position)
 
     def on_validation_epoch_end(self) -> None:
