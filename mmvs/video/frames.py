@@ -1,4 +1,4 @@
-"""Frames of a video wherever they lie: in a video file, or in a folder of numbered pictures."""
+"""Frames of a data set's video, which is a file or a folder of numbered pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def frame_size(path: str | Path) -> tuple[int, int]:
 
 
 def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
-    """Frames by 0-based index as (n, H, W, 3) uint8 RGB; VideoError names the file at fault."""
+    """Frames at n 0-based indices as (n, H, W, 3) uint8 RGB; VideoError names the file at fault."""
     return _reader(path).read_frames(path, indices)
 
 

@@ -1,7 +1,7 @@
-"""Any video in, frame by frame, in one pass: what PyAV opens, a folder of pictures, an array, a generator.
+"""Read any video frame by frame, in one pass: what PyAV opens, a folder of pictures, an array, a generator.
 
-`mmvs.video.files` reads exact frames of a data set's clips and refuses a damaged one. Here what decodes is
-given, upright and with its time, and `VideoSource.damage` says what did not.
+`mmvs.video.files` reads exact frames of a data set's clips, and refuses a damaged clip. This module reads
+what decodes, upright and with its time, and `VideoSource.damage` says what does not.
 """
 
 from __future__ import annotations
@@ -23,16 +23,21 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmvs.video.files import VideoError
 
-FPS = 25.0  # of what carries no times
-TYPESET = ("tty", "bin", "xbin", "adf", "idf")  # text, which FFmpeg would show on a terminal's screen
+FPS = 25.0  # of a video without times
+TEXTS = ("tty", "bin", "xbin", "adf", "idf")  # FFmpeg would draw these as a terminal's screen
 Timed = tuple[float, np.ndarray]  # seconds since the first frame, (H, W, 3) uint8 RGB
 
 
 class VideoSource:
-    """A video that can be gone through; all its frames come at the size of the first."""
+    """The frames of a video, one pass after the other; all have the size of the first."""
 
     def __init__(self, name: str, frames: Callable[[VideoSource], Iterator[Timed]], count: int | None):
-        """count: of frames, as far as it is known beforehand. VideoError where not one frame can be had."""
+        """Read the first frame; VideoError where there is none.
+
+        name    for messages
+        frames  begins a pass, and sets the source's `damage` at its end
+        count   of frames; None where nobody knows it before the end
+        """
         self.name, self.count, self.damage = name, count, ""
         self._frames = frames
         try:
@@ -41,7 +46,7 @@ class VideoSource:
             raise VideoError(f"{name}: holds no frame that decodes: {self.damage or 'it is empty'}") from None
 
     def __iter__(self) -> Iterator[Timed]:
-        """Frames in display order with their times in seconds; times ascend, the first is 0."""
+        """Yield (seconds, (H, W, 3) uint8 RGB) in display order; times ascend, the first is 0."""
         self.damage, start, last = "", None, -1.0
         for seconds, frame in self._frames(self):
             start = seconds if start is None else start
@@ -52,11 +57,13 @@ class VideoSource:
 
 
 def open_video(video: Any, fps: float = FPS) -> VideoSource:
-    """A file or address that PyAV opens, a folder of pictures, (F, H, W, 3) uint8, or an iterable of frames.
+    """Open a video, whatever it is.
 
-    fps  of folders, arrays and iterables; a file has its own times
+    video  a file or address that PyAV opens, a folder of pictures, (F, H, W, 3) uint8 RGB, or an iterable of
+           (H, W, 3) uint8 RGB; a generator allows one pass only
+    fps    frames per second of folders, arrays and iterables; a file has its own times
 
-    A generator can be gone through once. VideoError says what is wrong with anything else.
+    VideoError says what is wrong with anything else.
     """
     if isinstance(video, VideoSource):
         return video
@@ -80,12 +87,12 @@ def _file(name: str) -> VideoSource:
     try:
         with av.open(name) as container:
             stream = _video_stream(name, container)
-            if container.format.name in TYPESET:
+            if container.format.name in TEXTS:
                 raise VideoError(f"{name}: not a video, but a text")
             count = stream.frames or _count(container, stream, Path(name).is_file())
     except FFmpegError as error:
         raise VideoError(f"{name}: not a video, or damaged from the start ({error.strerror})") from None
-    return VideoSource(name, lambda source: _decoded(name, source), count or None)
+    return VideoSource(name, lambda source: _decode(name, source), count or None)
 
 
 def _video_stream(name: str, container: av.container.InputContainer) -> av.VideoStream:
@@ -101,7 +108,7 @@ def _video_stream(name: str, container: av.container.InputContainer) -> av.Video
 
 
 def _count(container: av.container.InputContainer, stream: av.VideoStream, local: bool) -> int:
-    """Frames of a video whose header does not tell: its packets, or of an address, which is slow, a guess."""
+    """Frames of a video whose header does not say: packets of a file; a guess for an address (slow)."""
     if local:
         with suppress(FFmpegError):
             return sum(packet.size > 0 for packet in container.demux(stream))
@@ -112,18 +119,18 @@ def _seconds(container: av.container.InputContainer, stream: av.VideoStream) -> 
     """Announced duration of the video; 0 where it is unknown, or may be that of the sound."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    told = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))  # Matroska, WebM
-    if told:
-        return 3600 * int(told[1]) + 60 * int(told[2]) + float(told[3])
+    clock = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))  # Matroska, WebM
+    if clock:
+        return 3600 * int(clock[1]) + 60 * int(clock[2]) + float(clock[3])
     alone = len(container.streams) == 1
     return container.duration / av.time_base if alone and container.duration else 0.0
 
 
-def _decoded(name: str, source: VideoSource) -> Iterator[Timed]:
-    """Frames of a file; those that cannot be decoded are left out and told of in `source.damage`."""
+def _decode(name: str, source: VideoSource) -> Iterator[Timed]:
+    """Yield the frames of a file that decode; `source.damage` says at the end what did not."""
     rgb, size = VideoReformatter(), {}
     packets, count, lost, first_lost = 0, 0, 0, ""
-    begin, last, end = None, 0.0, 0.0  # seconds: first frame, last frame, and when that one's time is over
+    begin, last, end = None, 0.0, 0.0  # seconds: first frame, last frame, and the end of the last one's time
     with av.open(name) as container:
         stream = _video_stream(name, container)
         rate = float(stream.average_rate or FPS)
@@ -150,31 +157,32 @@ def _decoded(name: str, source: VideoSource) -> Iterator[Timed]:
                 picture = rgb.reformat(frame, **size, format="rgb24").to_ndarray()
                 yield last, np.ascontiguousarray(_upright(picture, frame))
                 count += 1
-        told = []
+        damage = []
         if lost:
-            told.append(f"{lost} packets do not decode, the first {first_lost}")
+            damage.append(f"{lost} packets do not decode, the first {first_lost}")
         missing = _seconds(container, stream) - (end - (begin or 0.0))
         if packets < stream.frames or (not stream.frames and missing > max(0.25, 2.5 / rate)):
-            of = f"{stream.frames} frames" if stream.frames else f"{_seconds(container, stream):.2f} s"
-            told.append(f"cut short: of {of} the last is frame {count - 1}, at {last - (begin or 0.0):.2f} s")
-        source.damage = "; ".join(told)
+            whole = f"{stream.frames} frames" if stream.frames else f"{_seconds(container, stream):.2f} s"
+            place = f"frame {count - 1}, at {last - (begin or 0.0):.2f} s"
+            damage.append(f"cut short: of {whole} the last is {place}")
+        source.damage = "; ".join(damage)
 
 
 def _upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """A picture turned, and mirrored, as the frame's display matrix asks: 3 x 3, rows map x and y."""
-    asked = frame.side_data.get("DISPLAYMATRIX")
-    if asked is None:
+    """Turn, and mirror, a picture as the frame's display matrix says: 3 x 3, rows map x and y."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
         return picture
-    (a, b), (c, d) = np.frombuffer(asked, np.int32).reshape(3, 3)[:2, :2].astype(float)
+    (a, b), (c, d) = np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2].astype(float)
     if a * d < b * c:
         picture, a, b = picture[:, ::-1], -a, -b
     return np.rot90(picture, -round(math.degrees(math.atan2(b, a)) / 90))
 
 
 def _folder(path: Path, fps: float) -> VideoSource:
-    """Pictures in the order of the numbers in their names; of another size than the first: resized."""
-    known = Image.registered_extensions()
-    files = [file for file in path.iterdir() if file.suffix.lower() in known and file.name[0] != "."]
+    """Pictures in the order of the numbers in their names, all resized to the size of the first."""
+    suffixes = Image.registered_extensions()
+    files = [file for file in path.iterdir() if file.suffix.lower() in suffixes and file.name[0] != "."]
     if not files:
         raise VideoError(f"{path}: holds no picture that Pillow knows")
     files.sort(key=lambda file: [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", file.name)])
@@ -199,19 +207,19 @@ def _iterable(frames: Iterator[np.ndarray], fps: float) -> VideoSource:
     first = next(frames, None)
     if first is None:
         raise VideoError("the iterable gives no frame")
-    everything = iter([])
+    rest = iter([])
 
     def timed(source: VideoSource) -> Iterator[Timed]:
-        for t, frame in enumerate(everything):
+        for t, frame in enumerate(rest):
             frame = np.asarray(frame)
             _check(frame, 3, f"frame {t}")
             if t and frame.shape[:2] != source.size:
                 raise VideoError(f"frame {t} is {frame.shape[:2]}, those before it {source.size}: one size")
             yield t / fps, frame
 
-    everything = iter([first])  # the constructor looks at the first frame, and must not use it up
+    rest = iter([first])  # the constructor reads the first frame, and must not use it up
     source = VideoSource("iterable", timed, None)
-    everything = chain([first], frames)
+    rest = chain([first], frames)
     return source
 
 
