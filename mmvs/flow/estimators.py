@@ -1,7 +1,7 @@
-"""Optical flow: estimators behind one small interface, and how good they are.
+"""Estimators of optical flow behind one small interface, and their error.
 
-The flow of frame t is where its pixels are in frame t + 1: (u, v) in pixels, u to the right, v down.
-The last frame repeats the one before it; a video of one frame does not move.
+The flow of frame t says where its pixels are in frame t + 1: (u, v) in pixels, u to the right, v down.
+The last frame repeats the flow of the one before it. The flow of a single frame is 0.
 `mmvs.flow.store` keeps the results on disk.
 """
 
@@ -20,15 +20,15 @@ import numpy as np
 from mmvs.config import Flow, resolve
 from mmvs.processes import device
 
-# torch, torchvision and ptlflow are imported where they are needed: the processes that compute
-# DIS flow start in half a second without them, and importing ptlflow alone takes ten.
+# Functions below import torch, torchvision and ptlflow where they need them. Without these a process that
+# computes DIS flow starts in half a second; ptlflow alone takes ten.
 
 RAFT_SMALLEST = 128  # pixels a side: RAFT halves its 1/8 feature map three times and needs 2 cells left
 RAFT_STRIDE = 8
 
 
 class FlowError(ValueError):
-    """Flow that cannot be estimated, found or trusted; the text names file or setting, and the way out."""
+    """No flow, or none to trust; the text names the file or the setting, and the way out."""
 
 
 class Estimator(ABC):
@@ -39,19 +39,19 @@ class Estimator(ABC):
 
     @abstractmethod
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Two uint8 RGB frames (H, W, 3) -> float32 (2, H, W), pixels of these frames."""
+        """Two uint8 RGB frames (H, W, 3) → flow float32 (2, H, W) in their pixels; FlowError on failure."""
 
     @property
     @abstractmethod
     def model(self) -> Any:
-        """What estimates, built at first use; FlowError where it cannot be built."""
+        """The estimator proper, built at first use; FlowError where it cannot be built."""
 
     @abstractmethod
     def use_one_thread(self) -> None:
-        """For processes that share the cores: several threads each would only fight for them."""
+        """Leave the other cores to other processes: several threads each would only fight for them."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy for another process builds its own model: DIS does not pickle, networks are large."""
+        """Leave out the model, which a copy in another process builds anew: DIS does not pickle."""
         return {key: value for key, value in self.__dict__.items() if key != "model"}
 
 
@@ -61,12 +61,8 @@ class Dis(Estimator):
     def __init__(self, settings: Flow):
         self.name = "dis"
         self.preset, self.finest_scale = settings.preset, settings.finest_scale
-        self.fingerprint = {
-            "name": self.name,
-            "preset": self.preset,
-            "finest_scale": self.finest_scale,
-            "version": f"opencv {cv2.__version__}",
-        }
+        self.fingerprint = {"name": self.name, "preset": self.preset, "finest_scale": self.finest_scale}
+        self.fingerprint["version"] = f"opencv {cv2.__version__}"
 
     @cached_property
     def model(self) -> cv2.DISOpticalFlow:
@@ -87,10 +83,16 @@ class Dis(Estimator):
 
 
 class Network(Estimator):
-    """A network's weights are a published name, a file, or none (random, the same ones each time)."""
+    """A network of a library."""
 
     def __init__(self, name: str, library: str, weights: str | None, published: dict[str, str]):
-        """published: name of weights -> their file name, which carries a hash of the content."""
+        """Choose the weights; FlowError where they are neither published nor a file.
+
+        name       of the estimator in the configuration
+        library    of the network, for the fingerprint
+        weights    a published name, a file, or None: random ones, the same each time
+        published  name of weights → their file name, which carries a hash of the content
+        """
         self.name, self.weights = name, weights
         self.fingerprint = {"name": name, "version": f"{library} {version(library)}"}
         if weights is None:
@@ -110,7 +112,7 @@ class Network(Estimator):
 
     @abstractmethod
     def infer(self, first: Any, second: Any) -> Any:
-        """uint8 RGB tensors (1, 3, H, W), padded, on the model's device -> (1, 2, H, W)."""
+        """Two padded uint8 RGB tensors (1, 3, H, W) on the model's device → flow (1, 2, H, W) in pixels."""
 
     @cached_property
     def model(self) -> Any:
@@ -216,7 +218,7 @@ def estimator(settings: Flow) -> Estimator:
 
 
 def flows(estimate: Estimator, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """n uint8 RGB frames (H, W, 3), one by one -> n float32 flows (2, H, W), holding two frames at most."""
+    """n uint8 RGB frames (H, W, 3) → n float32 flows (2, H, W) in pixels, with two frames in memory."""
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
@@ -231,6 +233,7 @@ def flows(estimate: Estimator, frames: Iterable[np.ndarray]) -> Iterator[np.ndar
 
 def endpoint_error(estimated: np.ndarray, exact: np.ndarray, mask: np.ndarray | None = None) -> float:
     """Mean length in pixels of the difference of two flows (2, H, W), in a mask (H, W); nan if empty."""
-    distance = np.linalg.norm(np.asarray(estimated, np.float64) - exact, axis=0)
-    chosen = distance if mask is None else distance[np.asarray(mask, bool)]
-    return float(chosen.mean()) if chosen.size else float("nan")
+    distances = np.linalg.norm(np.asarray(estimated, np.float64) - exact, axis=0)
+    if mask is not None:
+        distances = distances[np.asarray(mask, bool)]
+    return float(distances.mean()) if distances.size else float("nan")

@@ -5,9 +5,9 @@ Flow is kept as int16 in 1/32 pixel, a chunk per frame, shuffled and deflated. R
 float16 five times as many, and differences between neighbours do not compress better
 (`python -m benchmarks.flow` prints bytes and times). Deflate's own checksum guards every chunk.
 
-A file says in its fingerprint what it was made of: estimator, resolution and video. `read` is the training's
-hot path and compares all but the video's content, of which it only checks the size in bytes;
-`compute` compares the content too, and the checksums, and makes anew what does not fit.
+The fingerprint in a file names its sources: estimator, resolution and video. `read` is the hot path of
+training: it compares all but the video's content, of which it only checks the size in bytes. `compute`
+compares the content too, and the checksums, and computes anew what does not fit.
 """
 
 from __future__ import annotations
@@ -39,43 +39,50 @@ from mmvs.video.frames import frame_count, frame_files, frame_size, read_frames
 STEPS = 32  # per pixel
 LARGEST = np.iinfo(np.int16).max / STEPS  # pixels
 BLOCK = 32  # frames decoded at once: 7 MB at 320x240
+DEFLATE = {"shuffle": True, "compression": "gzip", "compression_opts": 4}
 DEFLATED = 0.4  # bytes on disk per byte of int16, at most: 0.12 to 0.26 measured
 REMEDY = "run notebooks/02_compute_flow.ipynb, or mmvs.flow.store.FlowStore.compute"
 
 
 @dataclass
 class Summary:
-    """What `compute` did, in numbers of videos; `failed` says why, by video id."""
+    """What `compute` did, in numbers of videos; `failed` gives the reasons by video id."""
 
     computed: int = 0
     skipped: int = 0
     failed: dict[str, str] = field(default_factory=dict)
-    bytes: int = 0  # on disk, of all that is good
+    bytes: int = 0  # on disk, of all good files
 
     def raise_failures(self) -> None:
         """FlowError naming every video that failed; nothing when none did."""
         if self.failed:
             reasons = "\n".join(f"  {video_id}: {reason}" for video_id, reason in self.failed.items())
-            kept = self.computed + self.skipped
-            raise FlowError(f"no flow for {len(self.failed)} videos ({kept} others are kept):\n{reasons}")
+            others = self.computed + self.skipped
+            raise FlowError(f"no flow for {len(self.failed)} videos ({others} others are kept):\n{reasons}")
 
 
 class FlowStore:
     """Flow of many videos under one folder, by one estimator at one resolution."""
 
     def __init__(self, root: str | Path, estimator: Estimator, height: int | None = None):
-        """height: frames are scaled to it before the estimation, aspect kept; None: the videos' own."""
+        """Prepare a store; nothing is read or written yet.
+
+        root       folder of the files
+        estimator  computes what is missing
+        height     pixels of the flow: frames are scaled to it and keep their aspect; None: the videos' own
+        """
         self.root = Path(root)
         self.estimator = estimator
         self.height = height
 
     def path(self, video_id: str) -> Path:
+        """The file of one video's flow."""
         return self.root / f"{video_id}.h5"
 
     def read(self, video_id: str, video_path: str | Path, indices: Sequence[int]) -> np.ndarray:
         """Flow of the frames at `indices` (0-based, any order, repeats allowed).
 
-        Returns float32 (n, 2, h, w): pixels per frame, at the stored resolution.
+        Returns float32 (n, 2, h, w), in pixels of the stored resolution per frame.
         Raises FlowError when the file is missing, stale, corrupt, or too short.
         """
         path = self.path(video_id)
@@ -83,7 +90,7 @@ class FlowStore:
             size = sum(os.stat(file).st_size for file in frame_files(video_path))
         except OSError as error:
             raise FlowError(f"{video_path}: the video of {path} is missing ({error.strerror})") from None
-        with _opened(path) as (fingerprint, flow):
+        with _open(path) as (fingerprint, flow):
             self._compare(path, fingerprint, {"bytes": size})
             outside = [i for i in indices if not 0 <= i < len(flow)]
             if outside:
@@ -93,19 +100,20 @@ class FlowStore:
         return steps.astype(np.float32) / STEPS
 
     def compute(self, videos: Mapping[str, str | Path], workers: int = 1, progress: bool = True) -> Summary:
-        """Make the flow of every video (id -> path) that has none, or a stale or corrupt one.
+        """Compute the flow of every video (id → path) that has none, or a stale or corrupt one.
 
-        A video that fails does not stop the others; an interrupt keeps what is done.
-        Raises FlowError before it starts when the estimator cannot be built or the disk is too small.
+        workers  processes; 1: this one alone
+
+        A video that fails does not stop the others. An interrupt loses no finished video. Raises FlowError
+        before it starts where the estimator cannot be built or the disk is too small.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         self._need_disk(videos)
         self.estimator.model  # noqa: B018  fails here once, not once for every video
         summary = Summary()
         results = self._in_processes(videos, workers) if workers > 1 else self._one_by_one(videos)
-        bar = tqdm(
-            total=len(videos), desc=f"flow ({self.estimator.name})", unit="video", disable=not progress
-        )
+        name = f"flow ({self.estimator.name})"
+        bar = tqdm(total=len(videos), desc=name, unit="video", disable=not progress)
         with closing(results), bar:  # closing: an interrupt lets the running videos end and drops the rest
             for video_id, result in results:
                 bar.update()
@@ -121,7 +129,7 @@ class FlowStore:
         """Is the flow there, whole, and of this very video? Reads all of it."""
         path = self.path(video_id)
         try:
-            with _opened(path) as (fingerprint, flow):
+            with _open(path) as (fingerprint, flow):
                 self._compare(path, fingerprint, _identity(video_path))
                 for t in range(len(flow)):
                     flow[t]
@@ -130,10 +138,10 @@ class FlowStore:
         return True
 
     def ensure(self, video_id: str, video_path: str | Path) -> bool:
-        """Make one video's flow unless it is good; returns whether it was made."""
+        """Compute one video's flow unless a good one is there; returns whether it did. Raises FlowError."""
         if self.is_good(video_id, video_path):
             return False
-        content = self._made(Path(video_path))
+        content = self._content(Path(video_path))
         path = self.path(video_id)
         try:
             with whole(path) as partial:
@@ -142,14 +150,14 @@ class FlowStore:
             raise FlowError(f"{path}: cannot be written ({error.strerror}); is the disk full?") from error
         return True
 
-    def _made(self, video_path: Path) -> io.BytesIO:
+    def _content(self, video_path: Path) -> io.BytesIO:
         """The file of one video, in memory (1/6 of its decoded frames): HDF5 crashes when a disk fills up."""
         video = _identity(video_path)
         count = frame_count(video_path)
         if not count:
             raise FlowError(f"{video_path}: holds no frames; replace the file")
-        whole = io.BytesIO()
-        with h5py.File(whole, "w", libver="latest") as file:
+        content = io.BytesIO()
+        with h5py.File(content, "w", libver="latest") as file:
             stored = None
             for t, flow in enumerate(flows(self.estimator, self._frames(video_path, count))):
                 if not np.abs(flow).max() <= LARGEST:  # also catches what is not a number
@@ -158,13 +166,11 @@ class FlowStore:
                         "check flow.weights, or store at a smaller flow.height"
                     )
                 if stored is None:
-                    stored = file.create_dataset(
-                        "flow", (count, *flow.shape), np.int16, chunks=(1, *flow.shape),
-                        shuffle=True, compression="gzip", compression_opts=4,
-                    )  # fmt: skip
+                    layout = {"shape": (count, *flow.shape), "chunks": (1, *flow.shape), "dtype": np.int16}
+                    stored = file.create_dataset("flow", **layout, **DEFLATE)
                 stored[t] = np.rint(flow * STEPS).astype(np.int16)
             file.attrs["fingerprint"] = json.dumps(self._fingerprint(video))
-        return whole
+        return content
 
     def _frames(self, video_path: Path, count: int) -> Iterator[np.ndarray]:
         for start in range(0, count, BLOCK):
@@ -185,14 +191,14 @@ class FlowStore:
             "video": video,
         }
 
-    def _compare(self, path: Path, found: dict[str, Any], video: dict[str, Any]) -> None:
-        expected = self._fingerprint(video)
+    def _compare(self, path: Path, old: dict[str, Any], video: dict[str, Any]) -> None:
+        """FlowError where the fingerprint in a file is not that of this store and video."""
+        new = self._fingerprint(video)
         if "blake2b" not in video:
-            found = {**found, "video": {"bytes": found["video"]["bytes"]}}
-        if found != expected:
-            changed = ", ".join(f"{key}: {found.get(key)} -> {expected[key]}" for key in expected
-                                if found.get(key) != expected[key])  # fmt: skip
-            raise FlowError(f"{path}: stale flow ({changed}); {REMEDY}")
+            old = {**old, "video": {"bytes": old["video"]["bytes"]}}
+        if old != new:
+            changes = [f"{key}: {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
+            raise FlowError(f"{path}: stale flow ({', '.join(changes)}); {REMEDY}")
 
     def _need_disk(self, videos: Mapping[str, str | Path]) -> None:
         need = 0
@@ -228,9 +234,7 @@ class FlowStore:
             max(1, min(workers, len(videos))), multiprocessing.get_context("spawn"), _start, (self,)
         )
         try:
-            futures: dict[Future[bool], str] = {
-                pool.submit(_ensure, *video): video[0] for video in videos.items()
-            }
+            futures: dict[Future[bool], str] = {pool.submit(_ensure, *one): one[0] for one in videos.items()}
             for future in as_completed(futures):
                 error = future.exception()
                 yield futures[future], future.result() if error is None else error
@@ -239,7 +243,7 @@ class FlowStore:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[dict[str, Any], h5py.Dataset]]:
+def _open(path: Path) -> Iterator[tuple[dict[str, Any], h5py.Dataset]]:
     """A stored file's fingerprint and flow; FlowError when it is missing, or corrupt wherever it is read."""
     try:
         # no lock: a file never changes under its name, and network file systems often cannot lock
