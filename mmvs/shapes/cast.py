@@ -1,7 +1,7 @@
-"""Who is in a clip: looks and motion programs, by recipe; and which combinations are kept from training.
+"""Who is in a clip: looks and motion programs, by recipe. Also: which combinations training never shows.
 
-A recipe gives one kind of sentence its look-alikes and distractors. Nothing relies on the recipe:
-every sentence is checked against the whole scene in `language`.
+A recipe gives one kind of sentence its look-alikes and distractors. Nothing relies on the recipe: `language`
+checks every sentence against the whole scene.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from mmvs.shapes.scene import COLOURS, DIRECTIONS, MOTIONS, SHAPES, SIZES, TEXTURES, Looks, Program
 
 Cast = list[tuple[Looks, Program]]
-STEADY = (*DIRECTIONS, "still")  # what temporal programs are made of
+STEADY = (*DIRECTIONS, "still")  # the motions of temporal programs
 HELD_OUT_SHARE = 0.12
 RARER = {"growing": 0.5, "spinning": 0.5}  # chance of a motion relative to the others
 
@@ -23,13 +23,13 @@ def held_out(seed: int) -> frozenset[tuple[str, str, str]]:
     rng = np.random.default_rng([seed, 1_000_003])
     kinds = list(product(SHAPES, COLOURS))
     count = round(HELD_OUT_SHARE * len(kinds) * len(MOTIONS))
-    chosen = rng.permutation(len(kinds))[:count]
+    draw = rng.permutation(len(kinds))[:count]
     motions = [m for _ in range(count // len(MOTIONS) + 1) for m in rng.permutation(MOTIONS)]
-    return frozenset((*kinds[k], str(motion)) for k, motion in zip(chosen, motions, strict=False))
+    return frozenset((*kinds[k], str(motion)) for k, motion in zip(draw, motions, strict=False))
 
 
 def draw_cast(recipe: str, rng: np.random.Generator) -> Cast:
-    """Three to five (looks, program) in random order, for "appearance", "motion", "both" or "temporal"."""
+    """Draw three to five (looks, program) for "appearance", "motion", "both" or "temporal" sentences."""
     pool = _similar_looks(rng)
     recipes = {"appearance": _all_different, "motion": _look_alikes, "both": _shared, "temporal": _ordered}
     cast = recipes[recipe](pool, rng)
@@ -40,7 +40,7 @@ def draw_cast(recipe: str, rng: np.random.Generator) -> Cast:
 
 
 def _similar_looks(rng: np.random.Generator) -> list[Looks]:
-    """Different looks, shuffled: one attribute is often enough, and often shared by others."""
+    """Draw different looks in random order: one attribute is often enough, and others often share it."""
     shapes = rng.choice(SHAPES, rng.integers(2, 5), replace=False)
     colours = rng.choice(COLOURS, rng.integers(2, 6), replace=False)
     sizes = rng.permutation(SIZES)[: rng.integers(1, 3)]
@@ -52,7 +52,7 @@ def _similar_looks(rng: np.random.Generator) -> list[Looks]:
 
 
 def _motions(rng: np.random.Generator) -> list[str]:
-    """All motions in random order, the rarer ones later as a rule."""
+    """Draw all motions in random order, the rarer ones later as a rule."""
     chances = np.array([RARER.get(motion, 1.0) for motion in MOTIONS])
     return [str(m) for m in rng.choice(MOTIONS, len(MOTIONS), replace=False, p=chances / chances.sum())]
 
@@ -62,7 +62,7 @@ def _steady(motion: str) -> Program:
 
 
 def _any_program(motions: list[str], rng: np.random.Generator) -> Program:
-    """A constant program mostly; sometimes one that turns, stops or starts."""
+    """Draw a program: mostly a constant one, sometimes one that turns, stops or starts."""
     first, second = (str(m) for m in rng.choice(motions, 2, replace=False))
     changing = first in STEADY and second in STEADY and rng.random() < 0.4
     return (first, second) if changing else _steady(first)
@@ -83,7 +83,7 @@ def _look_alikes(pool: list[Looks], rng: np.random.Generator) -> Cast:
 
 
 def _shared(pool: list[Looks], rng: np.random.Generator) -> Cast:
-    """A trio or pair of look-alikes whose motions are also done by others."""
+    """A trio or pair of look-alikes, and others who share their motions."""
     motions = _motions(rng)[:3]
     alike, others = ((3, 2), (3, 1), (2, 2))[rng.choice(3, p=(0.2, 0.4, 0.4))]
     cast = [(pool[0], _steady(motion)) for motion in motions[:alike]]
@@ -94,9 +94,9 @@ def _shared(pool: list[Looks], rng: np.random.Generator) -> Cast:
 
 
 def _ordered(pool: list[Looks], rng: np.random.Generator) -> Cast:
-    """Look-alikes of whom, at every moment, at least two move alike: only the order of motions tells.
+    """Look-alikes, of whom at least two move alike at every moment: only the order of motions differs.
 
-    Four programs over two motions make everyone such a target; three make one.
+    With four programs over two motions everyone is such a target; with three, one is.
     """
     first, second = (str(m) for m in rng.choice(STEADY, 2, replace=False))
     if rng.random() < 0.7:

@@ -1,4 +1,4 @@
-"""One clip of the embedded data set by its number: the scene and the sentences asked of it."""
+"""One clip of the embedded data set by its number: the scene and its sentences."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mmvs.config import MovingShapes
 from mmvs.shapes import rendering
 from mmvs.shapes.cast import draw_cast, held_out
 from mmvs.shapes.english import say
-from mmvs.shapes.language import KINDS, Sentence, describable, weight
+from mmvs.shapes.language import KINDS, Sentence, describe, weight
 from mmvs.shapes.placement import place
-from mmvs.shapes.rendering import Rendered
+from mmvs.shapes.rendering import Rendering
 from mmvs.shapes.scene import Scene
 
 SPLITS = {"train": 0, "test": 1, "unseen": 2, "silent": 3}  # silent: a clip that nobody speaks of
-# Chances in the order of KINDS, so that about as many sentences are of each: recipes yield more or fewer,
-# and other kinds beside their own. Unseen sentences are only those about a held-out combination.
+# Chances in the order of KINDS. They balance the kinds, as recipes yield more or fewer sentences, and other
+# kinds beside their own. Every sentence of the unseen split is about a held-out combination.
 RECIPES = {"unseen": (0.21, 0.36, 0.28, 0.15), "any other": (0.22, 0.17, 0.31, 0.30)}
 OF_ITS_KIND = 3  # sentences of the recipe's kind in a clip, at most
 ATTEMPTS = 2000
@@ -25,7 +25,7 @@ ATTEMPTS = 2000
 
 @dataclass(frozen=True)
 class ShapesClip:
-    """A scene, what is said of it, and the name under which each body is annotated."""
+    """A scene, its sentences, and the name of each body in the annotations."""
 
     video_id: str
     scene: Scene
@@ -34,24 +34,25 @@ class ShapesClip:
 
 
 def draw_clip(settings: MovingShapes, split: str, index: int) -> ShapesClip:
-    """Clip `index` of "train", "test", "unseen" or "silent": the same whatever was drawn before it.
+    """Draw clip `index` of "train", "test", "unseen" or "silent"; it does not depend on earlier draws.
 
-    Train and test hold no held-out (shape, colour, motion); every sentence of unseen is about one.
+    Train and test hold no held-out (shape, colour, motion); every sentence of unseen is about one. ValueError
+    on another split, and where no scene fits the picture.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split '{split}': there are {', '.join(SPLITS)}")
     rng = _generator(settings, split, index, stream=0)
-    kept_out = held_out(settings.seed)
+    unseen = held_out(settings.seed)
     recipe = str(rng.choice(KINDS, p=RECIPES.get(split, RECIPES["any other"])))
     for _ in range(ATTEMPTS):
         cast = draw_cast(recipe, rng)
-        shown = {(looks.shape, looks.colour, motion) for looks, program in cast for motion in program}
-        if bool(shown & kept_out) != (split == "unseen"):
+        combinations = {(looks.shape, looks.colour, motion) for looks, program in cast for motion in program}
+        if bool(combinations & unseen) != (split == "unseen"):
             continue
         scene = place(cast, (settings.height, settings.width), settings.frames, settings.camera, rng)
         if scene is None:
             continue
-        targets = {i for i, b in enumerate(scene.bodies) if split != "unseen" or b.combinations & kept_out}
+        targets = {i for i, b in enumerate(scene.bodies) if split != "unseen" or b.combinations & unseen}
         sentences = _choose(scene, recipe, targets, rng)
         if any(sentence.kind == recipe for sentence in sentences):
             ids = tuple(int(i) for i in rng.choice(40, len(scene.bodies), replace=False))
@@ -62,13 +63,13 @@ def draw_clip(settings: MovingShapes, split: str, index: int) -> ShapesClip:
     )
 
 
-def render(settings: MovingShapes, split: str, index: int) -> Rendered:
-    """Draw a clip with its masks and exact flow; frames are as they were before video compression."""
+def render(settings: MovingShapes, split: str, index: int) -> Rendering:
+    """Render a clip by its number: frames before video compression, masks and exact flow."""
     return render_clip(settings, split, index, draw_clip(settings, split, index))
 
 
-def render_clip(settings: MovingShapes, split: str, index: int, clip: ShapesClip) -> Rendered:
-    """`render` for a clip that is drawn already."""
+def render_clip(settings: MovingShapes, split: str, index: int, clip: ShapesClip) -> Rendering:
+    """Render a clip that `draw_clip` has drawn."""
     return rendering.render(clip.scene, settings.noise, _generator(settings, split, index, stream=1))
 
 
@@ -77,18 +78,18 @@ def _generator(settings: MovingShapes, split: str, index: int, stream: int) -> n
 
 
 def _choose(scene: Scene, recipe: str, targets: set[int], rng: np.random.Generator) -> tuple[Sentence, ...]:
-    """Three or four sentences if there are so many: the recipe's kind first, a target once of each kind."""
-    served: dict[tuple[str, int], list] = {}
-    for target, kind, description in describable(scene):
+    """Draw up to three or four sentences: the recipe's kind first, a target once in each kind."""
+    choices: dict[tuple[str, int], list] = {}
+    for target, kind, description in describe(scene):
         if target in targets:
-            served.setdefault((kind, target), []).append(description)
-    order = [list(served)[i] for i in rng.permutation(len(served))]
+            choices.setdefault((kind, target), []).append(description)
+    order = [list(choices)[i] for i in rng.permutation(len(choices))]
     own = [key for key in order if key[0] == recipe]
     rest = [key for key in order if key[0] != recipe]
     total = rng.integers(3, 5)
     sentences = []
     for kind, target in [*own[:OF_ITS_KIND], *rest][:total]:
-        descriptions = served[kind, target]
+        descriptions = choices[kind, target]
         chances = np.array([weight(scene, target, kind, d) for d in descriptions])
         description = descriptions[rng.choice(len(descriptions), p=chances / chances.sum())]
         sentences.append(Sentence(say(description, rng), target, kind, description))

@@ -46,15 +46,15 @@ OTHER_VERBS = {  # beside a verb with one of the ways
 
 
 def say(description: Description, rng: np.random.Generator) -> str:
-    """English for a description, one of many ways."""
+    """Draw English for a description, one of many ways."""
     words = [_pick(SIZE_WORDS[description.size], rng)] if description.size else []
     words += [description.colour] if description.colour else []
     words += [_pick(NOUNS[description.shape], rng)]
     subject = " ".join(["a" if rng.random() < 0.15 and words != ["one"] else "the", *words])
     if description.motion:
         does, doing = _verb(description.motion, rng)
-        how = _pick((doing, doing, f"that {does}", f"that is {doing}", f"which is {doing}"), rng)
-        return f"{subject} {how}"
+        clause = _pick((doing, doing, f"that {does}", f"that is {doing}", f"which is {doing}"), rng)
+        return f"{subject} {clause}"
     if description.program:
         return f"{subject} {_pick(('that', 'that', 'which'), rng)} {_story(description.program, rng)}"
     return subject
@@ -65,9 +65,8 @@ def _story(program: Program, rng: np.random.Generator) -> str:
     if program == (MOVING, "still"):
         return _pick(("stops", "comes to rest", "moves and then stops", "moves and then stands still"), rng)
     if program == ("still", MOVING):
-        return _pick(
-            ("starts moving", "starts to move", "begins to move", "stands still and then moves"), rng
-        )
+        starts = ("starts moving", "starts to move", "begins to move", "stands still and then moves")
+        return _pick(starts, rng)
     if first == second == "still":
         return _pick(("never moves", "stays still all the time", "stands still from start to end"), rng)
     if first == second:
@@ -79,10 +78,8 @@ def _story(program: Program, rng: np.random.Generator) -> str:
     way = _pick(WAYS[second], rng)
     if first == "still":
         return _pick((f"{does} and then {then}", f"starts moving {way}", f"first {does}, then {then}"), rng)
-    turns, briefly = (
-        f"{does}, then turns {way}",
-        f"{_pick(VERBS, rng)[0]} {_pick(WAYS[first], rng)} and then {way}",
-    )
+    turns = f"{does}, then turns {way}"
+    briefly = f"{_pick(VERBS, rng)[0]} {_pick(WAYS[first], rng)} and then {way}"
     return _pick((turns, briefly, f"{does} and then {then}", f"first {does}, then {then}"), rng)
 
 

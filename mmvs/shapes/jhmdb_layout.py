@@ -26,24 +26,23 @@ UNANNOTATED = 2  # last pictures of every third clip
 
 
 def write(root: str | Path, settings: MovingShapes, clips: int, progress: bool = True) -> Path:
-    """Write `clips` clips below `root`; those that are there are kept. Returns the root.
+    """Write `clips` clips below `root`, less those that are there; returns the root.
 
-    moving_shapes.json, which says how many, appears last: a tree that has it is complete.
+    moving_shapes.json says how many clips there are. It appears last: a tree that has it is complete.
     """
     root, rows = Path(root), [("video_id", "query")]
     for index in tqdm(range(clips), "moving shapes as J-HMDB", unit="clip", disable=not progress):
         clip = draw_clip(settings, "test", index)
-        said = clip.sentences[0]
-        action = clip.scene.bodies[said.target].program[0]
+        sentence = clip.sentences[0]
+        action = clip.scene.bodies[sentence.target].program[0]
         video_id = f"{SIGNS[index % len(SIGNS)]}{action}_{clip.video_id}"
         _write_clip(root, action, video_id, settings, index, clip)
-        rows.append((video_id, said.text))
+        rows.append((video_id, sentence.text))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     write_text(root / "jhmdb_annotation.txt", text.getvalue())
-    write_text(
-        root / "moving_shapes.json", json.dumps(settings.model_dump() | {"jhmdb_clips": clips}, indent=2)
-    )
+    record = settings.model_dump() | {"jhmdb_clips": clips}
+    write_text(root / "moving_shapes.json", json.dumps(record, indent=2))
     return root
 
 
@@ -54,14 +53,14 @@ def _write_clip(
     masks_file = root / "puppet_mask" / action / video_id / "puppet_mask.mat"
     if masks_file.exists():
         return
-    rendered = render_clip(settings, "test", index, clip)
+    rendering = render_clip(settings, "test", index, clip)
     pictures = root / "Rename_Images" / action / video_id
     for folder in (pictures, masks_file.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    for number, frame in enumerate(rendered.frames, 1):
+    for number, frame in enumerate(rendering.frames, 1):
         Image.fromarray(frame).save(pictures / f"{number:05d}.png")
-    count = len(rendered.frames) - (UNANNOTATED if index % 3 == 2 else 0)
-    mask = rendered.masks[clip.sentences[0].target, :count]  # (T, H, W)
+    count = len(rendering.frames) - (UNANNOTATED if index % 3 == 2 else 0)
+    mask = rendering.masks[clip.sentences[0].target, :count]  # (T, H, W)
     stored = mask.transpose(1, 2, 0).astype(np.uint8) * (255 if index % 2 else 1)
     with whole(masks_file) as partial:
         scipy.io.savemat(partial, {"part_mask": stored}, appendmat=False, do_compression=True)

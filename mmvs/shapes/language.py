@@ -1,8 +1,8 @@
-"""What can be said of a scene: descriptions, whom they denote, and which kind of sentence they make.
+"""Descriptions of a scene's bodies: whom they denote, and which kind of sentence they make.
 
-appearance  looks alone are unique
-motion      at least two others look exactly the same; how it moves, all through, is unique in the clip
-both        looks and motion are each shared, together they are unique
+appearance  the looks alone are unique
+motion      at least two others look exactly the same; the motion, the same all through, is unique in the clip
+both        others share the looks, others share the motion, nobody shares both
 temporal    only the order of two motions is unique: in either phase a look-alike moves alike
 """
 
@@ -19,13 +19,13 @@ MOVING = "moving"  # in a program: any direction
 
 @dataclass(frozen=True)
 class Description:
-    """What a sentence says; None is not said."""
+    """What a sentence says of its target; it does not mention what is None."""
 
     shape: str | None = None
     colour: str | None = None
     size: str | None = None
-    motion: str | None = None  # said without order: true of whoever does it at any time
-    program: Program | None = None  # said with order: true of exactly this program
+    motion: str | None = None  # without order: true of whoever does it at any time
+    program: Program | None = None  # with order: true of exactly this program
 
     @property
     def looks(self) -> Description:
@@ -49,21 +49,21 @@ class Sentence:
 
 
 def denotes(scene: Scene, description: Description) -> set[int]:
-    """Positions of the bodies of whom the description is true."""
+    """Positions of the bodies that fit the description."""
     return {i for i, body in enumerate(scene.bodies) if _true_of(body, description)}
 
 
-def _true_of(body: Body, said: Description) -> bool:
-    looks = body.looks
-    if said.shape not in (None, looks.shape) or said.colour not in (None, looks.colour):
+def _true_of(body: Body, claim: Description) -> bool:
+    for attribute in ("shape", "colour", "size"):
+        if getattr(claim, attribute) not in (None, getattr(body.looks, attribute)):
+            return False
+    if claim.motion is not None and claim.motion not in body.program:
         return False
-    if said.size not in (None, looks.size) or (said.motion is not None and said.motion not in body.program):
-        return False
-    return said.program is None or all(map(_fits, said.program, body.program))
+    return claim.program is None or all(map(_fits, claim.program, body.program))
 
 
-def _fits(said: str, motion: str) -> bool:
-    return motion in DIRECTIONS if said == MOVING else motion == said
+def _fits(claim: str, motion: str) -> bool:
+    return motion in DIRECTIONS if claim == MOVING else motion == claim
 
 
 def kind_of(scene: Scene, target: int, description: Description) -> str | None:
@@ -86,33 +86,34 @@ def kind_of(scene: Scene, target: int, description: Description) -> str | None:
     return "both" if len(denotes(scene, description.looks)) >= 2 else None
 
 
-def describable(scene: Scene) -> list[tuple[int, str, Description]]:
-    """Every (target, kind, description) that serves."""
-    found = []
+def describe(scene: Scene) -> list[tuple[int, str, Description]]:
+    """Every (target, kind, description) that serves, in a fixed order."""
+    choices = []
     for target, body in enumerate(scene.bodies):
         looks = body.looks
         for shape, colour, size in product((looks.shape, None), (looks.colour, None), (looks.size, None)):
             for motion, program in _movements(body):
                 description = Description(shape, colour, size, motion, program)
                 if kind := kind_of(scene, target, description):
-                    found.append((target, kind, description))
-    return found
+                    choices.append((target, kind, description))
+    return choices
 
 
 def _movements(body: Body) -> list[tuple[str | None, Program | None]]:
+    """Every (motion, program) that is true of a body, None where a description leaves it out."""
     first, second = body.program
-    told: list[tuple[str | None, Program | None]] = [(None, None)]
+    movements: list[tuple[str | None, Program | None]] = [(None, None)]
     if first == second:
-        told.append((first, None))
+        movements.append((first, None))
     if first in (*DIRECTIONS, "still") and second in (*DIRECTIONS, "still"):
-        told.append((None, body.program))
+        movements.append((None, body.program))
         if first != second and "still" in body.program:
-            told.append((None, (MOVING, second) if second == "still" else (first, MOVING)))
-    return told
+            movements.append((None, (MOVING, second) if second == "still" else (first, MOVING)))
+    return movements
 
 
 def weight(scene: Scene, target: int, kind: str, description: Description) -> float:
-    """How welcome a description is among those of one target and kind: short, with shape where it counts."""
+    """Relative chance of a description: short ones weigh more, and those with a shape where it counts."""
     value = 1.0
     for attribute in ("shape", "colour", "size"):
         if getattr(description, attribute) is None:

@@ -1,4 +1,4 @@
-"""Where the bodies of a cast are and how they go: inside the picture, seen enough, sometimes crossing."""
+"""Where the bodies of a cast are and how they go: inside the picture, visible enough, sometimes crossing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPEED = (1.3, 2.3)  # reference pixels per frame
 SPIN = (10.0, 14.0)  # degrees per frame
 GROWTH = 0.05  # of the radius, per frame
 WOBBLE = 12.0  # degrees: how far a direction may be off
-SHARE = 0.65  # of a body that is seen in every annotated frame, at least
+SHARE = 0.65  # of a body that is visible in every annotated frame, at least
 CROSSING = 0.3  # chance that a clip must have bodies that pass behind each other
 TRIALS = 96
 
@@ -23,7 +23,12 @@ TRIALS = 96
 def place(
     cast: Cast, size: tuple[int, int], frames: int, camera: float, rng: np.random.Generator
 ) -> Scene | None:
-    """A scene with this cast, nearer bodies later; None where the cast did not fit."""
+    """Draw a scene with this cast, nearer bodies later; None where the cast does not fit.
+
+    size    (H, W) pixels
+    frames  T of the clip
+    camera  largest drift, pixels per frame
+    """
     unit = min(size) / REFERENCE
     everyone = dict.fromkeys(looks for looks, _ in cast)  # each looks once, in order
     radii = {looks: unit * rng.uniform(*RADII[looks.size]) for looks in everyone}
@@ -34,11 +39,10 @@ def place(
     scene = Scene(bodies, change, annotated, camera_velocity, size, frames)
     wants_crossing = rng.random() < CROSSING
     for positions in _promising(scene, wants_crossing, rng):
-        placed = tuple(
-            replace(body, at=(float(x), float(y))) for body, (x, y) in zip(bodies, positions, strict=True)
-        )
+        pairs = zip(bodies, positions, strict=True)
+        placed = tuple(replace(body, at=(float(x), float(y))) for body, (x, y) in pairs)
         candidate = replace(scene, bodies=placed)
-        if _seen_enough(candidate):
+        if _visible_enough(candidate):
             return candidate
     return None
 
@@ -52,25 +56,19 @@ def _body(looks: Looks, program: Program, radius: float, unit: float, rng: np.ra
     spin = np.radians(rng.uniform(*SPIN)) * rng.choice((-1, 1))
     # Everyone is tilted a little: an upright body among tilted ones would betray who does not spin.
     tilt = rng.uniform(-0.25, 0.25)
-    return Body(
-        looks,
-        program,
-        radius,
-        at=(0.0, 0.0),
-        angle=tilt,
-        velocity=tuple((float(speed * x), float(speed * y)) for x, y in heading),
-        growth=tuple(GROWTH * (motion == "growing") for motion in program),
-        spin=tuple(float(spin) * (motion == "spinning") for motion in program),
-    )
+    velocity = tuple((float(speed * x), float(speed * y)) for x, y in heading)
+    growth = tuple(GROWTH * (motion == "growing") for motion in program)
+    spins = tuple(float(spin) * (motion == "spinning") for motion in program)
+    return Body(looks, program, radius, (0.0, 0.0), tilt, velocity, growth, spins)
 
 
 def window(scene: Scene) -> slice:
-    """Frames that matter to some annotated frame: there everyone's centre is inside the picture."""
+    """Frames that matter to some annotated frame; in these everyone's centre is inside the picture."""
     return slice(scene.annotated[0] - REACH, scene.annotated[-1] + REACH + 1)
 
 
 def _promising(scene: Scene, crossing: bool, rng: np.random.Generator) -> list[np.ndarray]:
-    """A few (n, 2) positions, found by treating bodies as discs."""
+    """Draw a few (n, 2) positions that are good if bodies were discs."""
     height, width = scene.size
     when = window(scene)
     paths = np.stack([scene.track(body)[0][when] for body in scene.bodies])  # (n, t, 2) from the origin
@@ -80,19 +78,19 @@ def _promising(scene: Scene, crossing: bool, rng: np.random.Generator) -> list[n
     if (low > high).any():
         return []
     at = low + rng.random((TRIALS, *low.shape)) * (high - low)
-    moved = at[:, :, None] + paths  # (k, n, t, 2)
+    centres = at[:, :, None] + paths  # (k, n, t, 2)
     first, second = np.triu_indices(len(at[0]), 1)
-    apart = np.linalg.norm(moved[:, first] - moved[:, second], axis=-1) / (reach[first] + reach[second])
+    apart = np.linalg.norm(centres[:, first] - centres[:, second], axis=-1) / (reach[first] + reach[second])
     annotated = [f - when.start for f in scene.annotated]
-    seen = apart[:, :, annotated].min((1, 2))
+    closest_annotated = apart[:, :, annotated].min((1, 2))
     closest = apart.min((1, 2))
-    good = (seen > 0.75) & ((closest < 0.95) == crossing)
+    good = (closest_annotated > 0.75) & ((closest < 0.95) == crossing)
     # Without a crossing the clearest comes first; with one, any.
     order = np.argsort(-np.where(crossing, rng.random(TRIALS), closest), kind="stable")
     return [at[k] for k in order if good[k]][:6]
 
 
-def _seen_enough(scene: Scene) -> bool:
+def _visible_enough(scene: Scene) -> bool:
     masks = visible(scene, scene.annotated)
     for body, mask in zip(scene.bodies, masks, strict=True):
         whole = 2.9 * (body.radius * scene.track(body)[1][list(scene.annotated)]) ** 2  # of any shape, about

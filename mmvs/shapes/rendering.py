@@ -25,8 +25,8 @@ VISIBLE = 0.5  # a pixel belongs to the nearest body that covers more than this 
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """A clip with everything that is true of it."""
+class Rendering:
+    """The frames of a clip, and the truth about them."""
 
     scene: Scene
     frames: np.ndarray  # (T, H, W, 3) uint8 RGB
@@ -34,23 +34,23 @@ class Rendered:
 
     @cached_property
     def flow(self) -> np.ndarray:
-        """(T - 1, 2, H, W) float32: exact motion from t to t + 1 of what is seen at each pixel of frame t."""
+        """(T - 1, 2, H, W) float32 pixels: exact motion from t to t + 1 of what each pixel of t shows."""
         scene = self.scene
         flow = np.empty((scene.frames - 1, 2, *scene.size), np.float32)
         flow[:] = np.asarray(scene.camera, np.float32)[:, None, None]
-        for body, seen in zip(scene.bodies, self.masks, strict=True):
+        for body, mask in zip(scene.bodies, self.masks, strict=True):
             centres, scales, angles = scene.track(body)
             growth, turn = scales[1:] / scales[:-1], np.diff(angles)
             cos, sin = growth * np.cos(turn), growth * np.sin(turn)
-            t, y, x = np.nonzero(seen[:-1])
+            t, y, x = np.nonzero(mask[:-1])
             dx, dy = x - centres[t, 0], y - centres[t, 1]
             flow[t, 0, y, x] = cos[t] * dx - sin[t] * dy + centres[t + 1, 0] - x
             flow[t, 1, y, x] = sin[t] * dx + cos[t] * dy + centres[t + 1, 1] - y
         return flow
 
 
-def render(scene: Scene, noise: float, rng: np.random.Generator) -> Rendered:
-    """Draw a scene; `noise` is the sensor's standard deviation in grey levels of 255."""
+def render(scene: Scene, noise: float, rng: np.random.Generator) -> Rendering:
+    """Render a scene; `noise` is the sensor's standard deviation in grey levels of 255."""
     unit = min(scene.size) / REFERENCE
     frames = _background(scene, rng)
     textures = {looks: _texture(looks, rng) for looks in dict.fromkeys(b.looks for b in scene.bodies)}
@@ -59,21 +59,21 @@ def render(scene: Scene, noise: float, rng: np.random.Generator) -> Rendered:
         u, v, scale = _own_coordinates(scene, body)
         outside = scale * _distance(body.looks.shape, u, v, np.float32(body.radius))
         covers.append(_cover(outside))
-        touched = np.nonzero(covers[-1])
-        painted = 0.77 + 0.23 * _sample(textures[body.looks], u[touched], v[touched], unit)
-        painted *= 1 - RIM[1] * np.clip(outside[touched] + RIM[0] * unit + 0.5, 0, 1)
-        colour = painted[:, None] * np.asarray(RGB[body.looks.colour], np.float32)
-        behind = frames[touched]
-        frames[touched] = behind + covers[-1][touched][:, None] * (colour - behind)
+        pixels = np.nonzero(covers[-1])
+        shade = 0.77 + 0.23 * _sample(textures[body.looks], u[pixels], v[pixels], unit)
+        shade *= 1 - RIM[1] * np.clip(outside[pixels] + RIM[0] * unit + 0.5, 0, 1)
+        colour = shade[:, None] * np.asarray(RGB[body.looks.colour], np.float32)
+        behind = frames[pixels]
+        frames[pixels] = behind + covers[-1][pixels][:, None] * (colour - behind)
     masks = _unhidden(covers)
     frames *= _light(*scene.size, rng)[..., None]
     frames += np.float32(noise) * rng.standard_normal(frames.shape, dtype=np.float32)
     np.clip(frames, 0, 255, out=frames)
-    return Rendered(scene, np.rint(frames).astype(np.uint8), masks)
+    return Rendering(scene, np.rint(frames).astype(np.uint8), masks)
 
 
 def visible(scene: Scene, only: tuple[int, ...] | None = None) -> np.ndarray:
-    """(n, T, H, W) bool: the pixels on which each body is seen, in all frames or only in these."""
+    """(n, T, H, W) bool: the pixels that show each body, in all frames or `only` in these."""
     covers = []
     for body in scene.bodies:
         u, v, scale = _own_coordinates(scene, body, only)
@@ -83,18 +83,18 @@ def visible(scene: Scene, only: tuple[int, ...] | None = None) -> np.ndarray:
 
 def _unhidden(covers: list[np.ndarray]) -> np.ndarray:
     """(n, T, H, W) bool: what each body covers and no nearer one does."""
-    seen = np.stack([cover > VISIBLE for cover in covers])
-    nearer = np.zeros_like(seen[0])
-    for mask in seen[::-1]:
+    masks = np.stack([cover > VISIBLE for cover in covers])
+    nearer = np.zeros_like(masks[0])
+    for mask in masks[::-1]:
         mask &= ~nearer
         nearer |= mask
-    return seen
+    return masks
 
 
 def _own_coordinates(scene: Scene, body: Body, only=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each pixel's place u, v (T, H, W) in the body's own frame, in pixels, and its scale (T, 1, 1)."""
-    chosen = slice(None) if only is None else list(only)
-    centres, scales, angles = (track[chosen].astype(np.float32) for track in scene.track(body))
+    frames = slice(None) if only is None else list(only)
+    centres, scales, angles = (track[frames].astype(np.float32) for track in scene.track(body))
     height, width = scene.size
     x = np.arange(width, dtype=np.float32) - centres[:, 0, None, None]
     y = np.arange(height, dtype=np.float32)[:, None] - centres[:, 1, None, None]
@@ -104,7 +104,7 @@ def _own_coordinates(scene: Scene, body: Body, only=None) -> tuple[np.ndarray, n
 
 
 def _cover(outside: np.ndarray) -> np.ndarray:
-    """Share of each pixel that is covered, from its signed distance to the outline in pixels."""
+    """Share of each pixel that a body covers, from the signed distance to its outline in pixels."""
     return np.clip(0.5 - outside, 0, 1)
 
 
@@ -161,8 +161,8 @@ def _background(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     grey = np.float32(rng.uniform(80, 120)) + 13 * fine + 14 * coarse
     tint = 1 + rng.uniform(-0.1, 0.1, 3)
     shifts = [np.float32([[1, 0, x - pad], [0, 1, y - pad]]) for x, y in drift]
-    moved = np.stack([cv2.warpAffine(grey, m, (width, height), flags=cv2.INTER_CUBIC) for m in shifts])
-    return moved[..., None] * tint.astype(np.float32)
+    pictures = np.stack([cv2.warpAffine(grey, m, (width, height), flags=cv2.INTER_CUBIC) for m in shifts])
+    return pictures[..., None] * tint.astype(np.float32)
 
 
 def _light(height: int, width: int, rng: np.random.Generator) -> np.ndarray:

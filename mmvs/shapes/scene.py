@@ -1,7 +1,7 @@
 """What a clip of moving shapes is made of: bodies with looks and a motion program, before any pixel.
 
-A program is two elementary motions: the first drives the flow of frames before the scene's
-`change`, the second from there on. Constant motion is a program with both the same.
+A program is two elementary motions. The first drives the flow of frames before the scene's `change`, the
+second drives it from there on. Constant motion is a program with both the same.
 Coordinates are pixels, x to the right and y down; velocities are pixels per frame.
 """
 
@@ -27,7 +27,7 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True)
 class Looks:
-    """Everything that one frame shows of a body; bodies of equal looks are told apart by motion alone."""
+    """Everything that one frame shows of a body; only motion tells bodies of equal looks apart."""
 
     shape: str
     colour: str
@@ -66,11 +66,11 @@ class Scene:
     frames: int
 
     def drift(self) -> np.ndarray:
-        """(T, 2) displacement by the camera since the change."""
+        """(T, 2) displacement by the camera since the change, in pixels."""
         return np.outer(np.arange(self.frames) - self.change, self.camera)
 
     def track(self, body: Body) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Centres (T, 2), scales (T,) relative to `radius`, and angles (T,) of a body in every frame."""
+        """A body's centres (T, 2) in pixels, scales (T,) relative to `radius`, and angles (T,) in radians."""
         since = np.arange(self.frames) - self.change
         phase = (since >= 0).astype(int)
         centres = np.asarray(body.at) + np.asarray(body.velocity)[phase] * since[:, None] + self.drift()
@@ -80,7 +80,7 @@ class Scene:
 
 
 def timing(frames: int, rng: np.random.Generator) -> tuple[int, tuple[int, ...]]:
-    """Draw the change and the annotated frames f of a clip of so many frames, 9 or more.
+    """Draw the change and the annotated frames f of a clip of 9 `frames` or more.
 
     For every f: the flow at f - 3 is of the first phase, the flow at f + 3 of the second, and both exist.
     """
@@ -95,6 +95,6 @@ def timing(frames: int, rng: np.random.Generator) -> tuple[int, tuple[int, ...]]
 
 
 def direction_of(motion: str, turn: float) -> Pair:
-    """Unit vector of a motion turned by so many radians; zero where the centre stays."""
+    """Unit vector of a motion, turned by `turn` radians; zero where the centre stays."""
     x, y = DIRECTIONS.get(motion, (0.0, 0.0))
     return x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)

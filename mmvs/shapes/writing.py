@@ -1,12 +1,12 @@
-"""Moving shapes: an embedded data set in A2D-Sentences' on-disk layout, made from a seed in about a minute.
+"""Moving shapes: an embedded data set in A2D-Sentences' on-disk layout, from a seed in about a minute.
 
     <root>/            train (subset 0) and test (subset 1)
     <root>/unseen/     a tree of its own: sentences about combinations that training never shows
     sentence_kinds.csv in both, outside A2D's files: which kind each sentence is of
     moving_shapes.json the settings; it appears last, so a tree that has it is complete
 
-Who is in a clip is decided in `cast`, where in `placement`, what is said in `language` and
-`english`, how it looks in `rendering`.
+`cast` decides who is in a clip, `placement` where, `language` and `english` what the sentences say, and
+`rendering` what the frames show.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 from mmvs.config import MovingShapes
 from mmvs.files import remove_partial, write_text
 from mmvs.processes import one_at_a_time
-from mmvs.shapes.a2d_layout import Written, write_instances, write_tables
+from mmvs.shapes.a2d_layout import ClipRecord, write_instances, write_tables
 from mmvs.shapes.clip import draw_clip, render, render_clip
 from mmvs.video.files import write_video
 
@@ -38,7 +38,7 @@ OURS = ("Release", "unseen/Release", "text_annotations", "unseen", "sentence_kin
 
 
 class Job(NamedTuple):
-    """One clip to be written, and the tree that it goes to."""
+    """One clip to write, and the tree that it goes to."""
 
     tree: Path
     settings: MovingShapes
@@ -49,39 +49,40 @@ class Job(NamedTuple):
 def write(
     root: str | Path, settings: MovingShapes, progress: bool = True, workers: int | None = None
 ) -> Path:
-    """Write the data set below `root`, or return at once where these settings are written already.
+    """Write the data set below `root`, and return `root`; at once where the same data set is there already.
 
-    A broken run is resumed; a data set of other settings is replaced. The bytes of the annotations
-    depend on the settings only, not on `workers` (processes; default one per CPU). One job writes at a time.
-    Raises OSError naming the folder when the disk is too full or the folder holds something else.
+    workers  processes; by default one per CPU. The bytes of the annotations depend on the settings only
+
+    A second call after a stop goes on where it was; a data set of other settings gives way. One job writes at
+    a time. Raises OSError, naming the folder, where the disk is too full or the folder holds something else.
     """
     root = Path(root)
-    wanted = json.dumps(settings.model_dump(), indent=2)
-    if _text(root / FINISHED) != wanted:
+    record = json.dumps(settings.model_dump(), indent=2)
+    if _text(root / FINISHED) != record:
         with one_at_a_time(root.with_name(f".{root.name}.lock")):
-            if _text(root / FINISHED) != wanted:  # still: whoever was let in before may have written it
-                _write(root, settings, wanted, progress, workers)
+            if _text(root / FINISHED) != record:  # still: the job before this one may have written it
+                _write(root, settings, record, progress, workers)
     return root
 
 
-def _write(root: Path, settings: MovingShapes, wanted: str, progress: bool, workers: int | None) -> None:
+def _write(root: Path, settings: MovingShapes, record: str, progress: bool, workers: int | None) -> None:
     _check_folder(root, settings)
-    _make_room(root, wanted)
+    _make_room(root, record)
     root.mkdir(parents=True, exist_ok=True)
-    write_text(root / UNFINISHED, wanted)
+    write_text(root / UNFINISHED, record)
     jobs = [
         Job(root / "unseen" if split == "unseen" else root, settings, split, index)
         for split, count in _counts(settings).items()
         for index in range(count)
     ]
-    written = list(tqdm(_run(jobs, workers), "moving shapes", len(jobs), unit="clip", disable=not progress))
+    clips = list(tqdm(_run(jobs, workers), "moving shapes", len(jobs), unit="clip", disable=not progress))
     for tree in (root, root / "unseen"):
-        write_tables(tree, [clip for clip in written if clip.tree == tree], settings)
+        write_tables(tree, [clip for clip in clips if clip.tree == tree], settings)
     os.replace(root / UNFINISHED, root / FINISHED)
 
 
-def _run(jobs: list[Job], workers: int | None) -> Iterable[Written]:
-    """Results in the order of the jobs; processes only where they are worth their start."""
+def _run(jobs: list[Job], workers: int | None) -> Iterable[ClipRecord]:
+    """Yield results in the order of the jobs; start processes only where they are worth it."""
     workers = workers or min(os.cpu_count() or 1, max(1, len(jobs) // 100))
     if workers == 1:
         yield from map(_write_clip, jobs)
@@ -92,29 +93,28 @@ def _run(jobs: list[Job], workers: int | None) -> Iterable[Written]:
         yield from pool.map(_write_clip, jobs, chunksize=8)
 
 
-def _write_clip(job: Job) -> Written:
-    """Masks first, the video last: a clip whose video is there is complete."""
+def _write_clip(job: Job) -> ClipRecord:
+    """Write the masks first, the video last: a clip whose video is there is complete."""
     clip = draw_clip(job.settings, job.split, job.index)
-    spoken = job.split != "silent"
+    has_sentences = job.split != "silent"
     video = job.tree / "Release" / "clips320H" / f"{clip.video_id}.mp4"
     if not video.exists():
-        rendered = render_clip(job.settings, job.split, job.index, clip)
-        if spoken:
+        rendering = render_clip(job.settings, job.split, job.index, clip)
+        if has_sentences:
             folder = job.tree / "text_annotations" / "a2d_annotation_with_instances" / clip.video_id
             folder.mkdir(parents=True, exist_ok=True)
             for frame in clip.scene.annotated:
-                write_instances(folder / f"{frame + 1:05d}.h5", clip.instance_ids, rendered.masks[:, frame])
-        write_video(video, rendered.frames, crf=job.settings.crf)
-    rows = [(clip.instance_ids[s.target], s.text, s.kind) for s in clip.sentences] if spoken else []
-    annotated = len(clip.scene.annotated) if spoken else 0
-    return Written(job.tree, job.split, clip.video_id, annotated, len(clip.scene.bodies), rows)
+                write_instances(folder / f"{frame + 1:05d}.h5", clip.instance_ids, rendering.masks[:, frame])
+        write_video(video, rendering.frames, crf=job.settings.crf)
+    sentences, annotated = (clip.sentences, len(clip.scene.annotated)) if has_sentences else ((), 0)
+    rows = [(clip.instance_ids[sentence.target], sentence.text, sentence.kind) for sentence in sentences]
+    return ClipRecord(job.tree, job.split, clip.video_id, annotated, len(clip.scene.bodies), rows)
 
 
 def _counts(settings: MovingShapes) -> dict[str, int]:
-    """Clips of each split."""
-    return {split: getattr(settings, f"{split}_clips") for split in ("train", "test", "unseen")} | {
-        "silent": 1
-    }
+    """Number of clips of each split."""
+    counts = {split: getattr(settings, f"{split}_clips") for split in ("train", "test", "unseen")}
+    return counts | {"silent": 1}
 
 
 def _text(path: Path) -> str | None:
@@ -122,7 +122,7 @@ def _text(path: Path) -> str | None:
 
 
 def _check_folder(root: Path, settings: MovingShapes) -> None:
-    """OSError when the folder holds something else, or the data set would not fit on the disk."""
+    """OSError where the folder holds something else, or the data set does not fit on the disk."""
     ours = (root / FINISHED).is_file() or (root / UNFINISHED).is_file()
     if not ours and root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir()):
         text = "the folder holds files that are not moving shapes; choose another or empty it"
@@ -137,9 +137,9 @@ def _check_folder(root: Path, settings: MovingShapes) -> None:
         raise OSError(errno.ENOSPC, f"{text}; make room or write fewer clips", str(root))
 
 
-def _make_room(root: Path, wanted: str) -> None:
-    """Remove what other settings left, and the torn files of a broken run of these."""
-    if _text(root / UNFINISHED) == wanted and not (root / FINISHED).exists():
+def _make_room(root: Path, record: str) -> None:
+    """Remove a data set of other settings, or the half-written files of a job of these that was killed."""
+    if _text(root / UNFINISHED) == record and not (root / FINISHED).exists():
         remove_partial(root)
         return
     if (root / FINISHED).exists():  # no longer: a kill from here on must not leave it standing

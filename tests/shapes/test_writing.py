@@ -20,7 +20,7 @@ from mmvs.shapes.clip import draw_clip, render
 from mmvs.shapes.english import WAYS, say
 from mmvs.shapes.language import KINDS, Description, denotes, kind_of
 from mmvs.shapes.placement import GROWTH
-from mmvs.shapes.rendering import Rendered, visible
+from mmvs.shapes.rendering import Rendering, visible
 from mmvs.shapes.scene import COLOURS, DIRECTIONS, MOTIONS, SHAPES, Body, Looks, Scene, timing
 from mmvs.video.files import frame_count, frame_size, read_frames, write_video
 
@@ -341,7 +341,7 @@ def test_exact_flow_moves_the_masks(clips):
     """An unhidden body's visible pixels, moved by the flow, have their centre where its next mask has it."""
     off, growth = defaultdict(list), defaultdict(list)
     for scene in (clip.scene for _, clip in clips):
-        rendered = Rendered(scene, frames=None, masks=visible(scene))
+        rendered = Rendering(scene, frames=None, masks=visible(scene))
         for t in range(scene.annotated[0] - 3, scene.annotated[-1] + 3):
             for body, masks in zip(scene.bodies, rendered.masks, strict=True):
                 if not _whole(scene, body, t) or not _whole(scene, body, t + 1):
