@@ -1,13 +1,16 @@
-"""A tiny model and random batches, shared by the tests of the model and its training."""
+"""Tiny networks, random batches and small experiments, shared by all tests."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from mmvs import processes
 from mmvs.__main__ import main
+from mmvs.build import Built, build
 from mmvs.config import Experiment, Model, experiment
 from mmvs.data.catalogue import prepare
 from mmvs.data.words import tokenizer
@@ -21,6 +24,7 @@ VOCABULARY = 40
 
 
 def model(name: str = "multimodal", **changes) -> Model:
+    """A narrow model; a change replaces a parameter."""
     parts = {
         "name": name,
         "width": 16,
@@ -36,12 +40,19 @@ def model(name: str = "multimodal", **changes) -> Model:
     return experiment(model=parts | changes).model
 
 
-def network(**changes) -> Network:
-    torch.manual_seed(0)
-    return Network(model(**changes), VOCABULARY).eval()
+def built(name: str = "multimodal", loss: dict | None = None, seed: int = 0, **changes) -> Built:
+    """A network of `mmvs.build` with random weights, in train mode, and its objective."""
+    torch.manual_seed(seed)
+    return build(experiment(model=model(name, **changes), loss=loss or {}), VOCABULARY)
+
+
+def network(name: str = "multimodal", **changes) -> nn.Module:
+    """A network with random weights, in eval mode."""
+    return built(name, **changes).network.eval()
 
 
 def batch(clips=2, frames=3, height=32, width=48, words=7, per_clip=2, seed=0) -> Batch:
+    """Noise, and a rectangle as every sentence's mask. Different seeds give different noise."""
     g = torch.Generator().manual_seed(seed)
     n = clips * per_clip
     ids = torch.randint(5, VOCABULARY, (n, words), generator=g)
@@ -58,6 +69,16 @@ def batch(clips=2, frames=3, height=32, width=48, words=7, per_clip=2, seed=0) -
         target=frames // 2,
         samples=list(range(n)),
         original_sizes=[(height, width)] * clips,
+    )
+
+
+def with_padding(batch: Batch) -> Batch:
+    """Three padding words more in every sentence."""
+    n = len(batch.words)
+    return replace(
+        batch,
+        words=torch.cat([batch.words, torch.zeros(n, 3, dtype=torch.long)], dim=1),
+        words_mask=torch.cat([batch.words_mask, torch.zeros(n, 3, dtype=torch.bool)], dim=1),
     )
 
 
