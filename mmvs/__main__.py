@@ -151,6 +151,8 @@ def segment(
     from mmvs.segmenter.folder import segment_to_folder
 
     segmenter = Segmenter.from_run(run)
+    if unseen := segmenter.unseen_words(sentences):
+        print(f"words that the model has never seen, and guesses: {', '.join(unseen)}", file=sys.stderr)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the damage is printed below
         damage = segment_to_folder(

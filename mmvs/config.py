@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 def _root() -> Path:
@@ -116,14 +116,14 @@ class Data(Part):
     workers: int = Field(4, ge=0)  # loader processes
     moving_shapes: MovingShapes = MovingShapes()
 
-    @field_validator("roots")
-    @classmethod
-    def _known_data_sets(cls, roots: dict[str, str]) -> dict[str, str]:
-        known = list(cls.model_fields["roots"].default)
-        for name in roots:
+    @model_validator(mode="after")
+    def _roots_of_known_data_sets(self) -> Data:
+        used = [name.partition("-")[0] for name in (self.train_on, *self.evaluate_on)]
+        known = dict.fromkeys([*type(self).model_fields["roots"].default, *used])
+        for name in self.roots:
             if name not in known:
-                raise ValueError(f"unknown data set '{name}': {_hint(name, known)}")
-        return roots
+                raise ValueError(f"roots: unknown data set '{name}': {_hint(name, known)}")
+        return self
 
 
 class Flow(Part):

@@ -164,7 +164,7 @@ def test_the_run_without_flow_differs_in_nothing_but_flow():
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"data": {"roots": {"jhmb": "x"}}}, "data.roots: .*unknown data set 'jhmb': did you mean 'jhmdb'"),
+        ({"data": {"roots": {"jhmb": "x"}}}, "data: .*roots: unknown data set 'jhmb': did you mean 'jhmdb'"),
         ({"training": {"rate": float("inf")}}, "training.rate: .*finite"),
         ({"training": {"rate": float("nan")}}, "training.rate: "),
         ({"data": {"evaluate_on": []}}, "data.evaluate_on: .*at least 1"),

@@ -22,7 +22,7 @@ import numpy as np
 from mmvs.config import Data
 from mmvs.data.a2d_files import read_index, read_masks
 from mmvs.data.annotated_videos import AnnotatedVideos, Row
-from mmvs.data.csv_files import DataError, columns, integer, normalise, plain, table, text
+from mmvs.data.csv_files import DataError, columns, integer, is_blank, normalise, plain, table, text
 from mmvs.schema import Sample
 
 Line = tuple[int, str, int, str]  # line number, video id, instance id, normalised sentence
@@ -111,7 +111,7 @@ class A2DSentences(AnnotatedVideos):
             where = f"{path}, line {line}"
             if plain(video_id, where) not in videos or instance == MISTAKEN_INSTANCE:
                 continue
-            if not normalise(query):
+            if is_blank(query):
                 raise DataError(f"{where}: the sentence of video '{video_id}' is empty: drop the row")
             rows.append((line, video_id, integer(instance, where), normalise(query)))
         return rows

@@ -42,6 +42,11 @@ class AnnotatedVideos(Sequence[Sample]):
         """
 
     @classmethod
+    def home(cls, root: Path, data: Data) -> Path:
+        """Where the data set lies: the configured root, unless its settings give it a folder of its own."""
+        return root
+
+    @classmethod
     def folder(cls, root: Path, split: str) -> Path:
         """Where a split lies: below the root, together with the others, unless the class says otherwise."""
         return root

@@ -100,11 +100,19 @@ def _parts(name: str) -> tuple[str, str]:
 
 
 def _root(family: str, data: Data) -> Path:
+    """Where a family lies; see `AnnotatedVideos.home`."""
+    return FAMILIES[family].home(_configured(family, data), data)
+
+
+def _configured(family: str, data: Data) -> Path:
     """The configured folder of a family; else its default; else data/<family>."""
     defaults = Data.model_fields["roots"].default
     return resolve(data.roots.get(family) or defaults.get(family) or f"data/{family}")
 
 
 def _flow(family: str, experiment: Experiment) -> FlowStore:
-    settings = experiment.flow
-    return FlowStore(resolve(settings.root) / family, estimator(settings), settings.height)
+    """Data of their own folder have flow of their own folder; so has flow of another estimator or height."""
+    settings, data = experiment.flow, experiment.data
+    suffix = _root(family, data).name.removeprefix(_configured(family, data).name)
+    folder = resolve(settings.root) / f"{family}{suffix}"
+    return FlowStore.beside_others(folder, estimator(settings), settings.height)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,11 @@ class DataError(ValueError):
 def normalise(sentence: str) -> str:
     """Lower case, white space collapsed: done to every sentence before it is split into words."""
     return " ".join(sentence.lower().split())
+
+
+def is_blank(sentence: str) -> bool:
+    """Whether a sentence shows nothing: white space, control and format characters, lone marks."""
+    return all(unicodedata.category(character)[0] in "CZM" for character in sentence)
 
 
 def text(path: Path) -> str:

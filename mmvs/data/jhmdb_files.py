@@ -9,7 +9,7 @@ import numpy as np
 import scipy.io
 from tqdm.auto import tqdm
 
-from mmvs.data.csv_files import DataError, columns, normalise, plain
+from mmvs.data.csv_files import DataError, columns, is_blank, normalise, plain
 from mmvs.video import folders
 
 FRAMES, MASKS, ANNOTATION = "Rename_Images", "puppet_mask", "jhmdb_annotation.txt"
@@ -35,7 +35,7 @@ def sentences(root: Path) -> list[tuple[str, str]]:
     """(video id, normalised sentence) of every row of jhmdb_annotation.txt, in its order."""
     path, rows = root / ANNOTATION, []
     for line, (video_id, query) in columns(path, "video_id", "query"):
-        if not normalise(query):
+        if is_blank(query):
             raise DataError(f"{path}, line {line}: the sentence of '{video_id}' is empty: drop the row")
         rows.append((plain(video_id, f"{path}, line {line}"), normalise(query)))
     return rows

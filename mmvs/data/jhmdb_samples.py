@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmvs.data.csv_files import DataError, columns, integer, normalise, plain
+from mmvs.data.csv_files import DataError, columns, integer, is_blank, normalise, plain
 from mmvs.data.jhmdb_files import actions, annotated_frames, sentences
 from mmvs.files import write_text
 from mmvs.schema import Sample
@@ -38,7 +38,7 @@ def read_list(path: Path) -> list[Sample]:
         number = integer(frame, where)
         if number < 1:
             raise DataError(f"{where}: frame {number}, but frames are numbered from 1")
-        if not normalise(query):
+        if is_blank(query):
             raise DataError(f"{where}: the sentence of video '{video_id}' is empty: drop the row")
         samples.append(Sample(plain(video_id, where), number - 1, PERSON, normalise(query)))
     if not samples:

@@ -22,6 +22,11 @@ class MovingShapes(A2DSentences):
     splits = {**A2DSentences.splits, "unseen": A2DSentences.splits["test"]}
 
     @classmethod
+    def home(cls, root: Path, data: Data) -> Path:
+        """Beside the root where that holds moving shapes of other settings (see `writing.home`)."""
+        return writing.home(root, data.moving_shapes)
+
+    @classmethod
     def folder(cls, root: Path, split: str) -> Path:
         """unseen/ is a tree of its own; the others share the root."""
         return root / "unseen" if split == "unseen" else root

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBase
 
 from mmvs.config import Language, resolve
+from mmvs.data.csv_files import is_blank
 
 _MIRROR = {"left": "right", "right": "left"}
 
@@ -55,13 +56,32 @@ def word_pieces(sentences: Iterable[str], size: int) -> dict[str, int]:
 def encode(tokenizer: PreTrainedTokenizerBase, sentences: list[str], max_words: int) -> tuple[Tensor, Tensor]:
     """Tokenise N sentences: ids (N, L) int64 from [CLS] to [SEP], then padding, and its mask (N, L) bool.
 
-    Raises ValueError on an empty sentence: it describes nothing.
+    Raises ValueError on a sentence that shows nothing, or that is no text.
     """
     for number, sentence in enumerate(sentences, 1):
-        if not sentence.strip():
+        if is_blank(sentence):
             raise ValueError(f"sentence {number} is empty; say which object to segment")
+        try:
+            sentence.encode()
+        except UnicodeEncodeError:  # bytes of a command line that are no text
+            raise ValueError(f"sentence {number} holds bytes that are not UTF-8") from None
     tokens = tokenizer(sentences, padding=True, truncation=True, max_length=max_words, return_tensors="pt")
     return tokens["input_ids"], tokens["attention_mask"].to(torch.bool)
+
+
+def unseen_words(tokenizer: PreTrainedTokenizerBase, sentences: Iterable[str]) -> list[str]:
+    """Words of which the tokenizer has no piece of their own: training has shown none of them.
+
+    A vocabulary made of the training sentences (`small`) falls back to single letters. BERT's own, of 30,000
+    pieces, knows nearly everything, at least by its parts: of it only unknown characters count.
+    """
+    known, own = tokenizer.get_vocab(), tokenizer.vocab_size < 10_000
+    words = dict.fromkeys(
+        word for s in sentences for word, _ in BertPreTokenizer().pre_tokenize_str(s.lower())
+    )
+    if own:
+        return [word for word in words if word not in known]
+    return [word for word in words if tokenizer.unk_token in tokenizer.tokenize(word)]
 
 
 def mirror(sentence: str) -> str:

@@ -75,6 +75,25 @@ class FlowStore:
         self.estimator = estimator
         self.height = height
 
+    @classmethod
+    def beside_others(cls, root: str | Path, estimator: Estimator, height: int | None = None) -> FlowStore:
+        """The store at `root`, or beside it where `root` holds flow of another estimator or height.
+
+        Flow that took days is not replaced because a params file was copied and changed.
+        """
+        store = cls(root, estimator, height)
+        for path in sorted(store.root.glob("*.h5"))[:5]:  # the first that can be read tells of all
+            try:
+                with _open(path) as (old, _):
+                    own = {name: value for name, value in store._fingerprint({}).items() if name != "video"}
+                    if all(old.get(name) == value for name, value in own.items()):
+                        return store
+                    digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
+                    return cls(store.root.with_name(f"{store.root.name}-{digest}"), estimator, height)
+            except FlowError:
+                continue
+        return store
+
     def path(self, video_id: str) -> Path:
         """The file of one video's flow."""
         return self.root / f"{video_id}.h5"

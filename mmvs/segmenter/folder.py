@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from mmvs.processes import one_at_a_time
 from mmvs.segmenter.job import OVERLAY, SegmentJob
 from mmvs.segmenter.overlay import Overlay, write_overlay
 from mmvs.segmenter.segmenter import Segmenter
@@ -32,7 +33,7 @@ def segment_to_folder(
 ) -> str:
     """Write overlay, masks and confidence of a video into `folder`.
 
-    A stopped job goes on where it was; a finished one stays as it is.
+    A stopped job goes on where it was; a finished one stays as it is. A second job on the same folder waits.
 
     video      a file, an address, or a folder of pictures
     sentences  N of them
@@ -42,6 +43,19 @@ def segment_to_folder(
     Returns what the video's damage left out, "" for nothing. Raises VideoError and ValueError as
     Segmenter.segment does, before it writes anything, and FileExistsError as SegmentJob does.
     """
+    with one_at_a_time(folder.with_name(f".{folder.name}.lock")):
+        return _segment(segmenter, video, sentences, folder, masks, progress, options)
+
+
+def _segment(
+    segmenter: Segmenter,
+    video: str | Path,
+    sentences: Sequence[str],
+    folder: Path,
+    masks: str,
+    progress: bool,
+    options: dict[str, Any],
+) -> str:
     source = open_video(video)
     answers = segmenter.segment(source, sentences, **options)  # refuses before anything is written
     identity = {"video": _identity(video), "sentences": list(sentences), "weights": segmenter.fingerprint()}

@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mmvs.config import Experiment
 from mmvs.data import geometry
-from mmvs.data.words import encode
+from mmvs.data.words import encode, unseen_words
 from mmvs.metrics import binarise, foreground_score
 from mmvs.model.inference import ready_for_inference
 from mmvs.segmenter.background import ahead
@@ -104,6 +104,10 @@ class Segmenter:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer of the network's sentences."""
         return self.trained.tokenizer
+
+    def unseen_words(self, sentences: str | Sequence[str]) -> list[str]:
+        """Words that the network has never seen in training: it can only guess what they mean."""
+        return unseen_words(self.tokenizer, [sentences] if isinstance(sentences, str) else sentences)
 
     def segment(
         self,

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import multiprocessing
 import os
@@ -34,7 +35,6 @@ from mmvs.video.files import write_video
 __all__ = ["render", "write"]
 
 FINISHED, UNFINISHED = "moving_shapes.json", "moving_shapes.unfinished.json"
-OURS = ("Release", "unseen/Release", "text_annotations", "unseen", "sentence_kinds.csv")  # videos go first
 
 
 class Job(NamedTuple):
@@ -49,15 +49,15 @@ class Job(NamedTuple):
 def write(
     root: str | Path, settings: MovingShapes, progress: bool = True, workers: int | None = None
 ) -> Path:
-    """Write the data set below `root`, and return `root`; at once where the same data set is there already.
+    """Write the data set into its `home`, and return that; at once where it is there already.
 
     workers  processes; by default one per CPU. The bytes of the annotations depend on the settings only
 
-    A second call after a stop goes on where it was; a data set of other settings gives way. One job writes at
-    a time. Raises OSError, naming the folder, where the disk is too full or the folder holds something else.
+    A second call after a stop goes on where it was. One job writes at a time. Raises OSError, naming the
+    folder, where the disk is too full or the folder holds something else.
     """
-    root = Path(root)
-    record = json.dumps(settings.model_dump(), indent=2)
+    root = home(root, settings)
+    record = _record(settings)
     if _text(root / FINISHED) != record:
         with one_at_a_time(root.with_name(f".{root.name}.lock")):
             if _text(root / FINISHED) != record:  # still: the job before this one may have written it
@@ -65,10 +65,27 @@ def write(
     return root
 
 
+def home(root: str | Path, settings: MovingShapes) -> Path:
+    """Where the data set of these settings lies: `root`, or beside it where `root` holds one of others.
+
+    Nobody's data are overwritten: a changed copy of a params file gets a folder of its own,
+    `<root>-<8 digits of its settings>`.
+    """
+    root, record = Path(root), _record(settings)
+    there = _text(root / FINISHED) or _text(root / UNFINISHED)
+    if there in (None, record):
+        return root
+    return root.with_name(f"{root.name}-{hashlib.sha256(record.encode()).hexdigest()[:8]}")
+
+
+def _record(settings: MovingShapes) -> str:
+    return json.dumps(settings.model_dump(), indent=2)
+
+
 def _write(root: Path, settings: MovingShapes, record: str, progress: bool, workers: int | None) -> None:
     _check_folder(root, settings)
-    _make_room(root, record)
     root.mkdir(parents=True, exist_ok=True)
+    remove_partial(root)  # of a job that was killed
     write_text(root / UNFINISHED, record)
     jobs = [
         Job(root / "unseen" if split == "unseen" else root, settings, split, index)
@@ -135,14 +152,3 @@ def _check_folder(root: Path, settings: MovingShapes) -> None:
     if free + there < needed:
         text = f"moving shapes need about {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
         raise OSError(errno.ENOSPC, f"{text}; make room or write fewer clips", str(root))
-
-
-def _make_room(root: Path, record: str) -> None:
-    """Remove a data set of other settings, or the half-written files of a job of these that was killed."""
-    if _text(root / UNFINISHED) == record and not (root / FINISHED).exists():
-        remove_partial(root)
-        return
-    if (root / FINISHED).exists():  # no longer: a kill from here on must not leave it standing
-        os.replace(root / FINISHED, root / UNFINISHED)
-    for path in (root / name for name in OURS):
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

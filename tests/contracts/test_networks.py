@@ -5,12 +5,12 @@ from dataclasses import fields, replace
 import pytest
 import tiny
 import torch
+from mmvs.optimisation import NetworkTraining
 from torch import Tensor, nn
 
 from mmvs.build import NETWORKS
 from mmvs.config import LADDER, experiment
 from mmvs.model.inference import ready_for_inference
-from mmvs.optimisation import NetworkTraining
 from mmvs.schema import Batch, Observed, Prediction, Sentences
 
 VARIANTS = {  # network: changes of its model under which it must hold the contract as well

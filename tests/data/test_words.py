@@ -3,7 +3,7 @@
 import pytest
 
 from mmvs.config import Language
-from mmvs.data.words import encode, mirror, tokenizer
+from mmvs.data.words import encode, mirror, tokenizer, unseen_words
 
 SENTENCES = ["the red circle moving left", "the blue square that goes up, then turns right"]
 SMALL = Language(name="small", vocabulary=120)
@@ -51,3 +51,32 @@ def test_unknown_words_do_not_stop_it(tmp_path):
 def test_an_empty_sentence_is_refused(tmp_path, empty):
     with pytest.raises(ValueError, match="sentence 2 is empty"):
         encode(tokenizer(SMALL, tmp_path, SENTENCES), ["a", empty], 64)
+
+
+@pytest.mark.parametrize(
+    "sentence", ["", "  ", "\u200b", "\ufeff", "\u00ad", "\x07\x08", "\u0301", "\u2060 \n"]
+)
+def test_a_sentence_of_invisible_characters_is_empty(sentence, tmp_path):
+    words = tokenizer(Language(name="small"), tmp_path, ["the red circle"])
+    with pytest.raises(ValueError, match="sentence 2 is empty"):
+        encode(words, ["the red circle", sentence], 12)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    words = tokenizer(Language(name="small"), tmp_path, ["the red circle"])
+    with pytest.raises(ValueError, match="sentence 1 holds bytes that are not UTF-8"):
+        encode(words, ["the red \udcff circle"], 12)
+
+
+def test_words_that_training_never_showed_are_told(tmp_path):
+    words = tokenizer(Language(name="small"), tmp_path, ["the red circle", "a blue square"])
+    assert unseen_words(words, ["The RED dog", "a blue cat that runs"]) == ["dog", "cat", "that", "runs"]
+    assert unseen_words(words, ["the red circle"]) == []
+
+
+def test_a_torn_vocabulary_is_made_anew_where_there_are_sentences(tmp_path):
+    whole = tokenizer(Language(name="small"), tmp_path, ["the red circle"]).get_vocab()
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(Exception, match="(?i)expect|eof|json|key"):
+        tokenizer(Language(name="small"), tmp_path, [])
+    assert tokenizer(Language(name="small"), tmp_path, ["the red circle"]).get_vocab() == whole

@@ -305,3 +305,15 @@ def test_too_little_disk_is_said_before_the_start(store, video, monkeypatch):
     with pytest.raises(FlowError, match="flow.root"):
         store.compute({"clip": video}, progress=False)
     assert not store.path("clip").exists()
+
+
+def test_flow_of_another_estimator_goes_beside_and_stays(store, video):
+    store.compute({"clip": video}, progress=False)
+    before = store.path("clip").read_bytes()
+    assert FlowStore.beside_others(store.root, store.estimator).root == store.root
+    other = FlowStore.beside_others(store.root, estimator(Flow(preset="fast")))
+    smaller = FlowStore.beside_others(store.root, store.estimator, height=32)
+    assert len({store.root, other.root, smaller.root}) == 3
+    other.compute({"clip": video}, progress=False)
+    assert store.path("clip").read_bytes() == before
+    assert FlowStore.beside_others(store.root, estimator(Flow(preset="fast"))).root == other.root

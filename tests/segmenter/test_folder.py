@@ -172,3 +172,24 @@ def test_refusals_are_one_line_and_leave_nothing(run, tmp_path, capsys, video, s
 def test_no_run_to_load(tmp_path, capsys):
     assert tiny.command("segment", "a.mp4", "the circle", "--run", tmp_path, "--out", tmp_path / "out") == 1
     assert "train the run first" in capsys.readouterr().err
+
+
+def test_two_jobs_on_one_folder_do_not_meet(tmp_path):
+    """Both end well, and the folder is that of one job."""
+    segmenter = Segmenter(tiny.run(tmp_path))
+    frames = np.random.default_rng(0).integers(0, 255, (12, 32, 48, 3), dtype=np.uint8)
+    write_video(tmp_path / "clip.mp4", frames)
+    jobs = [
+        threading.Thread(
+            target=segment_to_folder,
+            args=(segmenter, tmp_path / "clip.mp4", ["the red circle"], tmp_path / "out"),
+            kwargs={"progress": False},
+        )
+        for _ in range(3)
+    ]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    with (tmp_path / "out" / "confidence.csv").open() as file:
+        assert [row["frame"] for row in csv.DictReader(file)] == [str(i) for i in range(12)]

@@ -403,3 +403,14 @@ def test_other_sizes_and_lengths():
     large = render(MovingShapes(height=128, width=160), "train", 0)
     radii = [body.radius for body in large.scene.bodies]
     assert 12 <= min(radii) <= max(radii) <= 21
+
+
+def test_data_of_other_settings_go_beside_and_stay(tmp_path):
+    few, more = (MovingShapes(train_clips=n, test_clips=1, unseen_clips=1) for n in (1, 2))
+    first = writing.write(tmp_path / "data", few, progress=False)
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    second = writing.write(tmp_path / "data", more, progress=False)
+    assert first == tmp_path / "data" != second and second.name.startswith("data-")
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
+    assert writing.home(tmp_path / "data", few) == first and writing.home(tmp_path / "data", more) == second
+    assert writing.home(tmp_path / "new", more) == tmp_path / "new"
