@@ -21,7 +21,7 @@ from mmvs.config import ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PARAMS = sorted((ROOT / "params").glob("*.yaml"))
 CHECKED = "# NBVAL_CHECK_OUTPUT"
-LONGEST = 10  # lines of a cell
+LONGEST = 10  # lines of a cell, and of what stands above `run:` in a params file
 ABSOLUTE = re.compile(r"""(?:^|[\s"'(=])(?:/\w[\w.-]*/|~/|[A-Za-z]:\\)""")  # of a path, where one begins
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -80,8 +80,11 @@ def injected(**values) -> dict:
 
 @every_params
 def test_a_params_file_is_exactly_its_experiment(path):
-    given = injected(**yaml.safe_load(path.read_text()))
-    assert config.parameters(given).experiment == config.load(path)
+    """Also its ladder and its question: nothing of smoke.yaml fills what a file leaves out."""
+    given = yaml.safe_load(path.read_text())
+    ladder, question = config.LadderPlan(**given.get("ladder", {})), config.Question(**given.get("ask", {}))
+    exactly = config.Parameters(config.load(path), ladder, question)
+    assert config.parameters(injected(**given)) == exactly
 
 
 def test_a_record_from_elsewhere_stands_for_itself():
@@ -91,6 +94,14 @@ def test_a_record_from_elsewhere_stands_for_itself():
     assert config.parameters(injected(run="renamed")).experiment == SMOKE.model_copy(
         update={"run": "renamed"}
     )
+
+
+def test_the_ladder_and_the_question_change_in_part_too():
+    base = config.parameters({})
+    changed = config.parameters(injected(ladder={"seeds": [1, 2]}, ask={"sentences": ["the red car"]}))
+    assert changed.ladder == base.ladder.model_copy(update={"seeds": [1, 2]})
+    assert changed.ask == base.ask.model_copy(update={"sentences": ["the red car"]})
+    assert changed.experiment == SMOKE
 
 
 def test_a_parameter_changes_just_itself():
