@@ -1,8 +1,7 @@
 """The one command: `mmvs WORD ...`, the same as `python -m mmvs WORD ...`.
 
-Exit status: 0 all is well; 1 something that the user gave cannot be used, and the text says what to do;
-2 the words of the command line are off (for `verify`: no data set was found); 130 stopped by Ctrl-C, 143 by
-SIGTERM.
+Exit status: 0 all is well; 1 something of the user's cannot be used, and the text says what to do; 2 the
+command line is wrong (for `verify`: there is no data set); 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ import typer
 
 from mmvs import __version__, processes
 
-UsageError = typer.BadParameter.__base__  # words that are off; typer gives it no name of its own
+UsageError = typer.BadParameter.__base__  # a wrong command line; typer gives the class no name of its own
 
 STOPPED = 130  # exit status after Ctrl-C, as shells have it
 
-# What a word needs is imported where it runs: `mmvs --help` and shell completion answer at once.
+# Each word imports what it needs when it runs: `mmvs --help` and shell completion answer at once.
 
 app = typer.Typer(
     name="mmvs",
@@ -39,7 +38,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 
 class MaskFormat(str, Enum):
-    """How `segment` keeps masks."""
+    """File format of masks in `segment`."""
 
     png = "png"
     rle = "rle"
@@ -53,13 +52,13 @@ class Precision(str, Enum):
     float16 = "float16"
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _print_version(wish: bool) -> None:
+    if wish:
         print(f"mmvs {__version__}")
         raise typer.Exit
 
 
-def _device(name: str | None) -> str | None:
+def _use_device(name: str | None) -> str | None:
     if name is not None:
         try:
             processes.use_device(name)
@@ -70,7 +69,7 @@ def _device(name: str | None) -> str | None:
 
 Device = Annotated[
     str | None,
-    typer.Option(callback=_device, help="cpu, cuda, cuda:1, mps; by default a GPU if there is one."),
+    typer.Option(callback=_use_device, help="cpu, cuda, cuda:1, mps; by default a GPU if there is one."),
 ]
 
 
@@ -78,7 +77,7 @@ Device = Annotated[
 def common(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="The version."),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="The version."),
     ] = False,
 ) -> None:
     """A video and an English sentence in, the mask of what the sentence describes out."""
@@ -101,24 +100,24 @@ def prepare(params: Params, quiet: Quiet = False) -> None:
 def train(
     params: Params, rung: Rung = None, seed: Seed = None, device: Device = None, quiet: Quiet = False
 ) -> None:
-    """Prepare what is missing, then train; called again, go on where it stopped.
+    """Prepare what is missing, then train; a second call goes on where the first stopped.
 
     On 4 GPUs: torchrun --standalone --nproc-per-node 4 -m mmvs train params/a2d.yaml
     """
-    _trained(_experiment(params, rung, seed), quiet)
+    _train(_experiment(params, rung, seed), quiet)
 
 
 @app.command()
 def evaluate(
     params: Params, rung: Rung = None, seed: Seed = None, device: Device = None, quiet: Quiet = False
 ) -> None:
-    """Score an experiment on its data sets; data, flow and training that are missing are made first.
+    """Score an experiment on its data sets, after the data, flow and training that are missing.
 
     Writes metrics.json and samples.csv. Example: mmvs evaluate params/moving_shapes.yaml --rung B+M --seed 1
     """
     from mmvs.evaluation import evaluate
 
-    trained = _trained(_experiment(params, rung, seed), quiet)
+    trained = _train(_experiment(params, rung, seed), quiet)
     if processes.rank() == 0:  # of `torchrun`: one process is enough to score
         result = evaluate(trained, progress=not quiet)
         for name, kinds in result.scores.items():
@@ -144,7 +143,7 @@ def segment(
 ) -> None:
     """Segment what sentences describe in a video: overlay, a mask a frame and sentence, confidence.
 
-    Called again, go on where it stopped. Example:
+    A second call goes on where the first stopped. Example:
     mmvs segment clip.mp4 "the red circle" "the square that turns left" --out results
     """
     from mmvs.segmenter import Segmenter
@@ -154,7 +153,7 @@ def segment(
     if unseen := segmenter.unseen_words(sentences):
         print(f"words that the model has never seen, and guesses: {', '.join(unseen)}", file=sys.stderr)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the damage is printed below
+        warnings.simplefilter("ignore", UserWarning)  # the lines below print the damage
         damage = segment_to_folder(
             segmenter, video, sentences, out, masks.value, not quiet, batch=batch, precision=precision.value
         )
@@ -171,7 +170,7 @@ def verify(
 ) -> None:
     """Is a copy of a data set whole? What is missing, corrupt, of the wrong size or extra, and what to do.
 
-    Exit status: 0 nothing to do, 1 something is missing or wrong, 2 no data set was found.
+    Exit status: 0 nothing to do, 1 something is missing or wrong, 2 there is no data set.
     """
     from mmvs.data.csv_files import DataError
     from mmvs.verify.tree import verify
@@ -194,7 +193,7 @@ def draw(
     samples: Annotated[Path, typer.Argument(metavar="LIST", help="The CSV file to write.")],
     seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
 ) -> None:
-    """Draw the frames of J-HMDB-Sentences that are scored: three of every video, outside its folder.
+    """Draw the frames of J-HMDB-Sentences to score: three of every video. The list lies outside its folder.
 
     Name the list in data: {jhmdb_samples: ...}. Example: mmvs draw data/jhmdb-sentences frames.csv
     """
@@ -235,7 +234,7 @@ def render(notebooks: Annotated[list[Path], typer.Argument(help="Executed notebo
 
 
 def _experiment(params: str, rung: str | None = None, seed: int | None = None) -> Any:
-    """The experiment of a params file, on another rung or with another seed where they are given."""
+    """The experiment of a params file; `rung` and `seed`, if there are any, stand in for the file's own."""
     from mmvs import config
 
     experiment = config.load(params)
@@ -243,7 +242,7 @@ def _experiment(params: str, rung: str | None = None, seed: int | None = None) -
     return experiment.on_rung(rung, seed) if rung else experiment.model_copy(update={"seed": seed})
 
 
-def _trained(experiment: Any, quiet: bool) -> Any:
+def _train(experiment: Any, quiet: bool) -> Any:
     from mmvs.data.catalogue import prepare
     from mmvs.training import fit
 
@@ -253,7 +252,7 @@ def _trained(experiment: Any, quiet: bool) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command line and exit; what the user can mend is one line on standard error, not a traceback."""
+    """Run a command line and exit; an error that the user can mend is one line on standard error."""
     try:
         status = app(args=arguments, prog_name="mmvs", standalone_mode=False)
     except UsageError as error:

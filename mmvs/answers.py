@@ -1,6 +1,6 @@
-"""What a trained Network answers to samples: probabilities, coarse masks, the words' attention.
+"""A trained network's answers to samples: probabilities, coarse masks, the words' attention.
 
-From here come the numbers of `mmvs.evaluation` and the pictures of 05_qualitative.
+`mmvs.evaluation` scores them, and 05_qualitative shows them.
 """
 
 from __future__ import annotations
@@ -13,69 +13,83 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
 
 from mmvs.data import catalogue
 from mmvs.data.clips import Clips, collate
 from mmvs.data.geometry import restore
 from mmvs.metrics import binarise
-from mmvs.schema import Batch, Example
+from mmvs.schema import Batch, Example, Prediction
 from mmvs.segmenter import Segmenter
 from mmvs.trained import TrainedNetwork
 
 
 @dataclass
 class Answer:
-    """What the model answered to one sample, at the video's resolution."""
+    """The network's answer to one sample, at the video's resolution."""
 
     index: int  # position in the data set
     probability: np.ndarray  # (H, W) float32
     coarse: np.ndarray  # (H, W) float32, probability of M0
-    attention: np.ndarray  # (L, h, w) float32
+    attention: np.ndarray  # (L, h, w) float32, sums to 1 over L
     words: list[str]  # L tokens
 
 
 def answers(
     trained: TrainedNetwork, clips: Dataset, progress: bool = False
 ) -> Iterator[tuple[Batch, list[Answer]]]:
-    """Run the model over clips; yields each batch with its N answers. A broken file stops it here."""
+    """Put clips through the network; yield each batch with its N answers.
+
+    clips  as mmvs.data.clips.Clips gives them
+
+    Raises DataError, VideoError or FlowError on a broken file, which its text names.
+    """
     experiment = trained.experiment
-    loader = DataLoader(
-        clips, experiment.evaluation.batch, num_workers=experiment.data.workers,
-        collate_fn=collate(trained.tokenizer, experiment.model.language.max_words),
-    )  # fmt: skip
+    to_batch = collate(trained.tokenizer, experiment.model.language.max_words)
+    size, workers = experiment.evaluation.batch, experiment.data.workers
+    loader = DataLoader(clips, size, num_workers=workers, collate_fn=to_batch)
     for batch in tqdm(loader, desc="evaluating", unit="batch", disable=not progress, leave=False):
         with torch.inference_mode():
-            prediction = trained.network(_moved(batch, trained.device))
-        probability = prediction.probability().cpu()
-        coarse = torch.sigmoid(prediction.coarse.float()).cpu()
-        made = []
-        for n, index in enumerate(batch.samples):
-            original = batch.original_sizes[int(batch.clip_of_sentence[n])]
-            length = int(batch.words_mask[n].sum())
-            made.append(
-                Answer(
-                    index=index,
-                    probability=restore(probability[n : n + 1], original)[0].numpy(),
-                    coarse=restore(coarse[n : n + 1], original)[0].numpy(),
-                    attention=prediction.attention[n, :length].float().cpu().numpy(),
-                    words=trained.tokenizer.convert_ids_to_tokens(batch.words[n, :length].tolist()),
-                )
-            )
-        yield batch, made
+            prediction = trained.network(_on_device(batch, trained.device))
+        yield batch, _answers_of(batch, prediction, trained.tokenizer)
+
+
+def _answers_of(batch: Batch, prediction: Prediction, tokenizer: PreTrainedTokenizerBase) -> list[Answer]:
+    probability = prediction.probability().cpu()
+    coarse = torch.sigmoid(prediction.coarse.float()).cpu()
+    batch_answers = []
+    for n, index in enumerate(batch.samples):
+        original = batch.original_sizes[int(batch.clip_of_sentence[n])]
+        length = int(batch.words_mask[n].sum())
+        answer = Answer(
+            index=index,
+            probability=restore(probability[n : n + 1], original)[0].numpy(),
+            coarse=restore(coarse[n : n + 1], original)[0].numpy(),
+            attention=prediction.attention[n, :length].float().cpu().numpy(),
+            words=tokenizer.convert_ids_to_tokens(batch.words[n, :length].tolist()),
+        )
+        batch_answers.append(answer)
+    return batch_answers
 
 
 def examples(trained: TrainedNetwork, name: str, indices: list[int]) -> list[Example]:
-    """Samples of a data set with everything a figure shows of them, in the order of `indices`."""
+    """Answer samples of a data set, with everything that a figure shows of them, in the order of `indices`.
+
+    name     of the data set in the catalogue
+    indices  positions in the data set
+
+    Raises as `answers` does.
+    """
     source = catalogue.open(name, trained.experiment)
     samples, flow = source.samples, source.flow
     clips = Clips(samples, flow, trained.experiment.data, only=indices)
-    found = {}
-    for _, made in answers(trained, clips):
-        for answer in made:
+    by_index = {}
+    for _, batch_answers in answers(trained, clips):
+        for answer in batch_answers:
             sample, truth = samples[answer.index], samples.mask(answer.index)
             mask = binarise(answer.probability, trained.experiment.evaluation)
             video = samples.video_path(sample.video_id)
-            found[answer.index] = Example(
+            by_index[answer.index] = Example(
                 video_id=sample.video_id,
                 frame_index=sample.frame,
                 sentence=sample.sentence,
@@ -90,18 +104,21 @@ def examples(trained: TrainedNetwork, name: str, indices: list[int]) -> list[Exa
                 truth=truth,
                 iou=intersection_over_union(mask, truth),
             )
-    return [found[i] for i in indices]
+    return [by_index[i] for i in indices]
 
 
 def track(trained: TrainedNetwork, name: str, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ask a sample's sentence of every frame of its video, as any video is asked.
+    """Segment every frame of a sample's video by the sample's sentence, as the Segmenter does for any video.
 
-    Returns frames (F, H, W, 3) uint8 and foreground probabilities (F, H, W) float32.
+    name   of the data set in the catalogue
+    index  of the sample in the data set
+
+    Returns frames (F, H, W, 3) uint8 RGB and foreground probabilities (F, H, W) float32.
     """
     samples = catalogue.open(name, trained.experiment).samples
-    video, sentence = samples.video_path(samples[index].video_id), samples[index].sentence
-    answers = Segmenter(trained).segment(video, sentence, cut=True)
-    every = list(islice(answers, samples.frame_count(samples[index].video_id)))
+    sample = samples[index]
+    stream = Segmenter(trained).segment(samples.video_path(sample.video_id), sample.sentence, cut=True)
+    every = list(islice(stream, samples.frame_count(sample.video_id)))
     return np.stack([one.frame for one in every]), np.concatenate([one.probability for one in every])
 
 
@@ -110,5 +127,5 @@ def intersection_over_union(mask: np.ndarray, truth: np.ndarray) -> float:
     return float(((mask & truth).sum() + 1e-6) / ((mask | truth).sum() + 1e-6))
 
 
-def _moved(batch: Batch, device: torch.device) -> Batch:
+def _on_device(batch: Batch, device: torch.device) -> Batch:
     return Batch(**{k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in vars(batch).items()})

@@ -15,13 +15,14 @@ PARTIAL = ".partial-*"  # of an unfinished file's name: hidden, so that nothing 
 
 @contextmanager
 def whole(path: str | Path, durable: bool = False) -> Iterator[Path]:
-    """Write to the path that is given; at the end it takes the place of `path`, in one step.
+    """Write a file elsewhere first; at the end of the block it takes the place of `path`, in one step.
 
     with whole(folder / "scores.json") as partial:
         partial.write_text(...)
 
     The partial file lies in the same folder and has the same suffix, as some libraries look at it. Where the
-    block raises, it is removed and `path` is what it was. Folders are made. Raises OSError as the disk does.
+    block raises, the partial file goes, and `path` is what it was. Missing folders appear. OSError as of the
+    disk.
 
     durable  the content is on the disk before it takes its place: a power cut leaves the old file or the new
     """
@@ -40,22 +41,22 @@ def whole(path: str | Path, durable: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """A UTF-8 text file, whole or not at all; its line ends are those of the text."""
+    """Write a UTF-8 text file, whole or not at all; its line ends are those of the text."""
     with whole(path) as partial:
         partial.write_bytes(text.encode())
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """A JSON file as it stands in reports: indented, with a final newline."""
+    """Write a JSON file as reports have it: indented, with a final newline."""
     write_text(path, as_json(value))
 
 
 def as_json(value: Any) -> str:
-    """JSON as it stands in reports: indented, with a final newline."""
+    """JSON text as reports have it: indented, with a final newline."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def remove_partial(folder: str | Path, name: str = "") -> None:
-    """Remove what killed jobs left below a folder: of one file by its name, or of every file."""
-    for left in Path(folder).rglob(f"{PARTIAL}{name}"):
-        left.unlink(missing_ok=True)
+    """Remove the partial files of killed jobs below a folder: those of one file by its name, or all."""
+    for partial in Path(folder).rglob(f"{PARTIAL}{name}"):
+        partial.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""Precision@K, overall and mean IoU, mAP, and whether the right object was chosen.
+"""Precision@K, overall and mean IoU, mAP, and the share of samples that choose the right object.
 
-All metrics stream: a sample leaves a few numbers in a table, its masks are never kept. They build on
-torchmetrics.Metric, so `compute` gathers the tables of all processes of a distributed run. Masks and
-probabilities are at the original resolution of their frame, which may differ from sample to sample.
+All metrics stream: a sample leaves a few numbers in a table, and no mask. They build on torchmetrics.Metric,
+so that `compute` gathers the tables of all processes of a distributed run. Masks and probabilities have the
+original resolution of their frame, which may differ from sample to sample.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ SMOOTHING = 1e-6  # of a sample's IoU: an empty prediction on an empty ground tr
 
 
 def binarise(probability: Array, settings: Evaluation) -> Array:
-    """The mask of a probability map (H, W): above the threshold, or above that share of the map's maximum."""
+    """A bool mask from a probability map, both (H, W).
+
+    settings  the threshold, and whether it is relative: a share of the map's maximum
+    """
     return probability > settings.threshold * (probability.max() if settings.relative else 1.0)
 
 
@@ -49,7 +52,7 @@ def foreground_score(probability: Array, mask: Array) -> float:
 
 
 class SampleTable(Metric):
-    """A metric whose state is one row of numbers per sample; see `rows` for what `position` is good for."""
+    """A metric whose state is one row of numbers per sample; `rows` says why a row has a position."""
 
     full_state_update = False
     higher_is_better = True
@@ -61,15 +64,15 @@ class SampleTable(Metric):
         self.add_state("table", default=[], dist_reduce_fx="cat")
 
     def append(self, position: int | None, *values: float) -> None:
-        """Add one sample's row. Rows are kept flat: a process without samples can still be gathered."""
+        """Add one sample's row, flat: torchmetrics can then gather a process without samples too."""
         row = (-1 if position is None else position, *values)
         self.table.append(torch.tensor(row, dtype=torch.float64, device=self.device))
 
     def rows(self) -> np.ndarray:
         """(samples, columns) float64; ValueError where there is no sample at all.
 
-        Samples whose position in the data set is known are put in its order, and counted once:
-        distributed samplers deal samples out in turn and repeat some to give each process as many.
+        Samples with a position stand in the order of the data set, and count once: distributed samplers deal
+        samples out in turn, and repeat some to give each process as many.
         """
         table = dim_zero_cat(self.table).cpu().numpy() if len(self.table) else np.empty(0)
         if not table.size:
@@ -140,7 +143,7 @@ class SegmentationMetrics(SampleTable):
 
 
 class SelectionAccuracy(SampleTable):
-    """Was the right object chosen? It is when its mean probability is the highest of the frame's objects.
+    """The share of samples whose object has the highest mean probability of all objects in the frame.
 
     Objects that tie for the highest share the sample, so that a constant probability scores chance.
     """
@@ -153,7 +156,7 @@ class SelectionAccuracy(SampleTable):
         """Add one sample; one with a single object counts as well (its chance is 1).
 
         probability  (H, W) in [0, 1]
-        masks        instance id -> (H, W) bool, all objects annotated in the frame; a hidden one scores 0
+        masks        instance id → (H, W) bool, all objects annotated in the frame; a hidden one scores 0
         instance_id  the right one
         position     of the sample in the data set, from 0; see `rows`
 
@@ -203,13 +206,13 @@ class ScoresByKind:
             selection.update(probability, masks, instance_id, position)
 
     def compute(self) -> dict[str, dict[str, float]]:
-        """{"all": scores, kind: scores, ...}, kinds that occurred only; ValueError without samples."""
+        """{"all": scores, kind: scores, ...} with the kinds that occurred; ValueError without samples."""
         names = {"all", *self._groups}
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            # Each metric below is gathered collectively: all processes must go through the same kinds.
-            everyones: list[set[str]] = [set()] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(everyones, names)
-            names = set().union(*everyones)
+            # All processes gather each metric below together: they must go through the same kinds.
+            all_names: list[set[str]] = [set()] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(all_names, names)
+            names = set().union(*all_names)
         groups = {name: self._group(name) for name in ("all", *sorted(names - {"all"}))}
         return {name: first.compute() | second.compute() for name, (first, second) in groups.items()}
 
@@ -222,9 +225,9 @@ class ScoresByKind:
 def _coco_map(rows: np.ndarray) -> float:
     """COCO mAP 0.50:0.05:0.95 (area 'all', 100 detections) of (samples, 4) rows: I, |P|, |G|, score.
 
-    COCOeval sees nothing of a mask but its IoU, so it is given boxes of height 1 that overlap as the
-    masks do: G from 0 to |G|, P from |G| - I to |G| - I + |P|. Its IoU is unsmoothed: an empty mask is
-    an object, or a detection, that is never matched, even an empty prediction on an empty ground truth.
+    COCOeval uses nothing of a mask but its IoU. It gets boxes of height 1 that overlap as the masks do: G
+    from 0 to |G|, P from |G| - I to |G| - I + |P|. Its IoU has no smoothing: nothing matches an empty mask,
+    so that even an empty prediction on an empty ground truth counts as a miss.
     """
     images = range(1, len(rows) + 1)  # also annotation ids, and 0 would mean "unmatched"
     objects, detections = [], []

@@ -1,4 +1,4 @@
-"""Several processes on one experiment: those that `torchrun` starts, and jobs that meet by chance."""
+"""Several processes on one experiment: those of `torchrun`, and jobs that meet by chance."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from filelock import FileLock, Timeout
 if TYPE_CHECKING:
     import torch
 
-_device: torch.device | None = None  # that the user asked for
+_device: torch.device | None = None  # the user's choice
 
 
 @contextmanager
 def one_at_a_time(lock: Path) -> Iterator[None]:
-    """Let one process in; the others wait, say so, and then find its work done. A killed one leaves no lock.
+    """Let one process in; the others say that they wait. A killed process leaves no lock.
 
-    lock  a file beside what is worked on; where it cannot be made nothing else can, and nobody waits
+    lock  a file in the folder that the block works on; in a folder that cannot be written nobody waits
     """
-    held = FileLock(lock)
+    file_lock = FileLock(lock)
     with suppress(OSError):
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:
-            held.acquire(timeout=0)
+            file_lock.acquire(timeout=0)
         except Timeout:
             print(f"another process is at work on {lock.parent}: waiting for it", file=sys.stderr)
-            held.acquire()
+            file_lock.acquire()
     try:
         yield
     finally:
-        held.release()  # nothing where it could not be made
+        file_lock.release()  # does nothing where acquiring failed
 
 
 def rank() -> int:
@@ -48,19 +48,19 @@ def count() -> int:
 
 
 def use_device(name: str) -> None:
-    """Let this process compute on a device: "cpu", "cuda", "cuda:1", "mps"; ValueError where it cannot."""
+    """Let this process compute on "cpu", "cuda", "cuda:1" or "mps"; ValueError where there is no such."""
     global _device
     import torch
 
     try:
-        chosen = torch.device(name)
+        choice = torch.device(name)
     except RuntimeError:
         raise ValueError(f"unknown device '{name}': there are cpu, cuda, cuda:<number>, mps") from None
     counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if (chosen.index or 0) >= counts.get(chosen.type, 0):
+    if (choice.index or 0) >= counts.get(choice.type, 0):
         there = ", ".join(f"{kind} ({count})" for kind, count in counts.items() if count)
         raise ValueError(f"device '{name}' is not there: this machine has {there}")
-    _device = chosen
+    _device = choice
 
 
 def layout() -> dict[str, Any]:

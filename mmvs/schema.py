@@ -6,8 +6,8 @@
     H W pixels                           h w   cells of a feature map
     D   width of the model
 
-Several sentences can speak of one clip: everything that does not depend on language is
-computed once per clip (B) and spread to the sentences (N) through `Batch.clip_of_sentence`.
+Several sentences can speak of one clip. The network computes what does not depend on language once per clip
+(B), and spreads it to the sentences (N) through `Batch.clip_of_sentence`.
 Pixels count from the top left; flow is (u, v) in pixels per frame, u to the right, v down.
 """
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sample:
-    """One thing to be segmented: a sentence, and the annotated frame it is asked of."""
+    """One thing to segment: a sentence, and its annotated frame."""
 
     video_id: str
     frame: int  # 0-based
@@ -33,7 +33,7 @@ class Sample:
 
 @dataclass
 class Clip:
-    """The window around one annotated frame, with the sentences asked of it; N here is per clip."""
+    """The window around one annotated frame, with the sentences about it; N counts those of this clip."""
 
     frames: Tensor  # (T, 3, H, W) uint8 RGB on the model's canvas
     flow: Tensor  # (T, 2, H, W) float32, pixels per frame of the canvas
@@ -71,9 +71,9 @@ class Features:
 
 @dataclass
 class Observed:
-    """What a network knows of frames before it hears a sentence: computed once, shared by all sentences.
+    """What a network knows of frames before it reads a sentence: all sentences share it.
 
-    Of every frame of a window only the tops are needed, of its target frame also the levels.
+    A decision needs the tops of every frame of a window, and the levels of its target frame.
     """
 
     tops: list[Tensor]  # each (F, C, h, w); (B, T, C, h, w) where windows are cut
@@ -83,7 +83,7 @@ class Observed:
 
 @dataclass
 class Sentences:
-    """What a network has read."""
+    """What a network knows of sentences before it looks at a frame."""
 
     words: Tensor  # (N, L, D)
     summary: Tensor  # (N, D) of the sentence
@@ -100,7 +100,7 @@ class Prediction:
     appearance: Tensor  # (N, D, h, w) Ta of the target frame
     motion: Tensor  # (N, D, h, w) Tm of the target frame
     sentence: Tensor  # (N, D) summary of the sentence
-    attention: Tensor  # (N, L, h, w) how much each cell looks at each word, sums to 1 over L
+    attention: Tensor  # (N, L, h, w) of each cell on each word, sums to 1 over L
 
     def probability(self) -> Tensor:
         """(N, H, W) foreground probability."""
@@ -109,7 +109,7 @@ class Prediction:
 
 @dataclass
 class Example:
-    """One sample with everything a figure shows of it, at the video's own resolution."""
+    """One sample with everything that a figure shows of it, at the video's own resolution."""
 
     video_id: str
     frame_index: int  # 0-based

@@ -1,7 +1,7 @@
 """A trained network as one object: from a run, a checkpoint, the authors' file, a saved model, the hub.
 
 A saved model is a folder: weights (safetensors), config.json (the experiment), `language` (the tokenizer, and
-BERT's configuration) and a model card. It is loaded without pretrained weights of anything else.
+BERT's configuration) and a model card. Loading it needs no pretrained weights of anything else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mmvs.model.inference import as_scored
 from mmvs.processes import device
 from mmvs.run_folder import CheckpointFolder, RunFolder
 
-HUB = ("revision", "cache_dir", "force_download", "local_files_only", "token")  # options of a download
+DOWNLOAD_OPTIONS = ("revision", "cache_dir", "force_download", "local_files_only", "token")  # of the hub
 Model = TypeVar("Model", bound="TrainedNetwork")
 
 CARD = """---
@@ -60,7 +60,7 @@ class TrainedNetwork(
     pipeline_tag="image-segmentation",
     tags=["text-based-video-segmentation", "optical-flow"],
 ):
-    """A network in eval mode, its tokenizer, and the experiment that made them."""
+    """A network in eval mode, its tokenizer, and the experiment that trained them."""
 
     def __init__(
         self,
@@ -71,7 +71,12 @@ class TrainedNetwork(
         seconds: float = 0.0,
         skipped: int = 0,
     ):
-        """steps, seconds, skipped: of the training behind it, and batches that it left out; 0 if unknown."""
+        """Put the network in eval mode, as the scores need it.
+
+        steps    of the training behind it
+        seconds  of that training
+        skipped  batches that it left out; all three are 0 where nobody knows
+        """
         super().__init__()
         self.experiment, self.tokenizer = experiment, tokenizer
         self.network = as_scored(network).eval()
@@ -84,11 +89,11 @@ class TrainedNetwork(
 
     @classmethod
     def from_run(cls: type[Model], where: str | Path) -> Model:
-        """The best checkpoint of `reports/<run>`; or a checkpoint, a saved model's folder, or a hub id.
+        """Load the best checkpoint of `reports/<run>`; or a checkpoint, a saved model's folder, or a hub id.
 
         FileNotFoundError where a run has no checkpoint yet; CheckpointError on what holds no model of ours.
         """
-        path = _found(where)
+        path = _locate(where)
         if path.is_file():
             return cls.from_checkpoint(path)
         if (path / "config.json").exists():
@@ -98,10 +103,8 @@ class TrainedNetwork(
         if path.suffix == ".ckpt":
             raise FileNotFoundError(f"no checkpoint {path}")
         if str(where).count("/") != 1 or path.parent.is_dir():
-            raise FileNotFoundError(
-                f"no {best}: train the run first, with `make report` or "
-                f"`python -m mmvs train params/{path.name}.yaml`"
-            )
+            command = f"python -m mmvs train params/{path.name}.yaml"
+            raise FileNotFoundError(f"no {best}: train the run first, with `make report` or `{command}`")
         try:
             return cls.from_pretrained(str(where)).to(device())
         except OSError as error:  # of the hub: no such model, no network
@@ -111,13 +114,13 @@ class TrainedNetwork(
     def from_checkpoint(
         cls: type[Model], checkpoint: str | Path, experiment: Experiment | None = None
     ) -> Model:
-        """A checkpoint that training wrote, `vocabulary` beside it.
+        """Load a checkpoint that training wrote, with the folder `vocabulary` beside it.
 
-        experiment  whose it is, where the caller knows; None: what the checkpoint says
+        experiment  of the checkpoint, where the caller knows it; None: as the checkpoint says
 
-        FileNotFoundError where there is none; CheckpointError, naming the file, on anything else than that.
+        FileNotFoundError where there is no file; CheckpointError, naming the file, on any other file.
         """
-        checkpoint = _found(checkpoint)
+        checkpoint = _locate(checkpoint)
         if not checkpoint.is_file():
             raise FileNotFoundError(f"no checkpoint {checkpoint}: train it, `python -m mmvs train PARAMS`")
         content = checkpoints.read(checkpoint)
@@ -131,10 +134,8 @@ class TrainedNetwork(
             network = build_empty(experiment.model, len(words), vocabulary)
         except Exception as error:  # of a vocabulary that is torn or of another version
             raise CheckpointError(f"{checkpoint}: {reason(error)}") from None
-        prefix = "network."
-        weights = {
-            k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)
-        }
+        prefix, weights = "network.", content["state_dict"]
+        weights = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:
@@ -150,30 +151,29 @@ class TrainedNetwork(
 
     @classmethod
     def from_released(cls: type[Model], file: str | Path) -> Model:
-        """The authors' released checkpoint, with BERT's own vocabulary and their way to make masks of maps.
+        """Load the authors' released checkpoint, with BERT's own vocabulary and the authors' mask threshold.
 
         FileNotFoundError, or ValueError naming the file and the keys that do not fit; OSError (of the hub)
         where BERT's vocabulary is neither in its cache nor can be downloaded.
         """
-        model, network = build_released(_found(file))
+        model, network = build_released(_locate(file))
         experiment = config.experiment(run=Path(file).stem, model=model, evaluation={"relative": True})
         words = tokenizer(experiment.model.language, experiment.folder / "vocabulary", [])
         return cls(experiment, network.to(device()), words)
 
     @classmethod
     def from_pretrained(cls: type[Model], where: str | Path, **options: Any) -> Model:
-        """What `save_pretrained` wrote to a folder, or `push_to_hub` to the hub; options as of the mixin.
+        """Load what `save_pretrained` or `push_to_hub` wrote, by folder or hub id; options as of the mixin.
 
-        CheckpointError on a folder that holds something else; OSError (of the hub) where nothing is found.
+        CheckpointError on a folder that holds something else; OSError (of the hub) where there is nothing.
         """
         try:
             return super().from_pretrained(str(where), **options)
         except (CheckpointError, OSError):
             raise
         except Exception as error:  # config.json, which the mixin looks at first, is torn or foreign
-            raise CheckpointError(
-                f"{where} holds no model that save_pretrained wrote ({reason(error)})"
-            ) from None
+            why = reason(error)
+            raise CheckpointError(f"{where} holds no model that save_pretrained wrote ({why})") from None
 
     def fingerprint(self) -> str:
         """12 hex digits of weights and experiment: the same digits give the same masks."""
@@ -210,23 +210,22 @@ class TrainedNetwork(
         cls: type[Model], *, model_id: str, map_location: str = "cpu", **options: Any
     ) -> Model:
         folder = Path(model_id)
+        download = {name: value for name, value in options.items() if name in DOWNLOAD_OPTIONS}
         if not folder.is_dir():
-            folder = Path(snapshot_download(model_id, **{k: v for k, v in options.items() if k in HUB}))
+            folder = Path(snapshot_download(model_id, **download))
         try:
             experiment = config.kept((folder / "config.json").read_text())
             words = AutoTokenizer.from_pretrained(folder / "language")
             network = build_empty(experiment.model, len(words), folder / "language")
-            model = cls(experiment, network, words)
-            return cls._load_as_safetensor(
-                model, str(folder / "model.safetensors"), map_location, strict=True
-            )
+            model, weights = cls(experiment, network, words), str(folder / "model.safetensors")
+            return cls._load_as_safetensor(model, weights, map_location, strict=True)
         except Exception as error:  # any part may be missing, torn or of another version
             raise CheckpointError(
                 f"{model_id} holds no model that save_pretrained wrote, or one of another version: {error}"
             ) from None
 
 
-def _found(where: str | Path) -> Path:
+def _locate(where: str | Path) -> Path:
     """A path from the working directory if something is there, from the repository's root if not."""
     path = Path(where).expanduser()
     return path.absolute() if path.exists() else resolve(path)

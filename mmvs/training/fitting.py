@@ -1,4 +1,4 @@
-"""Train a Network with Lightning: `fit(experiment)` loads a finished run, resumes a broken one."""
+"""Train a network with Lightning: `fit(experiment)` loads a finished run, and goes on with a broken one."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from mmvs.training.saving import CheckpointFiles, Checkpoints, latest
 
 
 def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
-    """Train, or go on training, or load what is trained: whichever `reports/<run>` still needs.
+    """Train, go on training, or load the finished training: whichever `reports/<run>` needs.
 
-    A run made with other parameters is moved aside (`checkpoints-<its fingerprint>`), never overwritten.
-    Under `torchrun` every process trains on its share of the clips, with `training.batch` of them a step.
-    A second call on the same folder waits for the first, and then loads what that has trained.
+    A run of other parameters moves aside (`checkpoints-<its fingerprint>`); nothing overwrites it. Under
+    `torchrun` every process trains on its share of the clips, with `training.batch` of them a step.
+    A second call on the same folder waits for the first, and then loads the result of the first.
 
-    Raises DataError or FlowError, naming the file, where data are missing: `catalogue.prepare` makes them;
+    Raises DataError or FlowError, naming the file, where data are missing: `catalogue.prepare` brings them;
     NonFiniteError where a loss is no number; TrainingStopped after SIGTERM or SIGINT, with the step saved;
     CheckpointError where checkpoints are there and none of them can be read; OSError where the disk is full.
     """
@@ -66,36 +66,32 @@ def _train(
     words: PreTrainedTokenizerBase,
     progress: bool,
 ) -> None:
-    """From the last checkpoint, or from the start, to the last step."""
+    """Train from the last checkpoint, or from the start, to the last step."""
     lightning.seed_everything(experiment.seed, verbose=False)
     module = NetworkTraining(experiment, len(words))
     _keep_vocabulary(folder.checkpoints.vocabulary, words, module.network)
-    kept = Checkpoints(folder.checkpoints)
-    trainer = _trainer(experiment, folder, kept, progress)
+    saving = Checkpoints(folder.checkpoints)
+    trainer = _trainer(experiment, folder, saving, progress)
     try:
         with _plain_messages(folder):
             trainer.fit(module, loaders, ckpt_path=latest(folder.checkpoints))
     finally:
-        kept.restore_handlers()
+        saving.restore_handlers()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # from here on every process is on its own again
         if trainer.is_global_zero:
             _join_curves(folder)
     if trainer.is_global_zero:
-        end = TrainingEnd(
-            fingerprint=experiment.fingerprint(),
-            steps=trainer.global_step,
-            seconds=module.seconds,
-            skipped=module.skipped,
-        )
+        counts = {"steps": trainer.global_step, "seconds": module.seconds, "skipped": module.skipped}
+        end = TrainingEnd(fingerprint=experiment.fingerprint(), **counts)
         write_json(folder.checkpoints.finished, end.model_dump())
 
 
 def _trainer(
-    experiment: Experiment, folder: RunFolder, kept: Checkpoints, progress: bool
+    experiment: Experiment, folder: RunFolder, saving: Checkpoints, progress: bool
 ) -> lightning.Trainer:
     t = experiment.training
-    # A resumed run must not overwrite its curves.
+    # A run that goes on must not overwrite its curves.
     part = f"part-{len(list(folder.logs.glob('part-*'))):03d}"
     return lightning.Trainer(
         max_steps=t.steps,
@@ -111,7 +107,7 @@ def _trainer(
         plugins=[CheckpointFiles()],
         enable_checkpointing=False,  # of Lightning's own
         callbacks=[
-            kept,
+            saving,
             LearningRateMonitor("step"),
             *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
@@ -122,7 +118,7 @@ def _trainer(
 
 @contextmanager
 def _plain_messages(folder: RunFolder) -> Iterator[None]:
-    """No advice of Lightning's between the progress bars; a full disk is named, with what to do."""
+    """Silence Lightning's advice between the progress bars; say what to do about a full disk."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         for message in (".*LeafSpec.*", ".*does not have many workers.*", ".*exists and is not empty.*"):
@@ -132,15 +128,13 @@ def _plain_messages(folder: RunFolder) -> Iterator[None]:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
-            advice = (
-                f"{error.strerror}: too little disk; make room and call fit again, it goes on from last.ckpt"
-            )
-            raise OSError(error.errno, advice, str(folder.path)) from error
+            advice = "too little disk; make room and call fit again, it goes on from last.ckpt"
+            raise OSError(error.errno, f"{error.strerror}: {advice}", str(folder.path)) from error
 
 
 @rank_zero_only
 def _keep_vocabulary(folder: Path, words: PreTrainedTokenizerBase, network: nn.Module) -> None:
-    """What a checkpoint needs to be opened without a download."""
+    """Write what opening a checkpoint needs, so that it needs no download."""
     if not (folder / "config.json").exists():
         words.save_pretrained(folder)
         network.language.bert.config.save_pretrained(folder)
@@ -162,18 +156,16 @@ def _set_aside_other_run(experiment: Experiment, folder: RunFolder) -> None:
 
 
 def _join_curves(folder: RunFolder) -> None:
-    """One metrics.csv from all parts of a run that was broken and resumed; later parts win."""
+    """Write one metrics.csv from all parts of a run that stopped and went on; later parts win."""
     files = sorted(folder.logs.glob("part-*/metrics.csv"))
-    parts = [
-        pd.read_csv(file) for file in files if file.stat().st_size
-    ]  # a killed part may have left nothing
+    parts = [pd.read_csv(file) for file in files if file.stat().st_size]  # a killed part can be empty
     if parts:
         pd.concat(parts).groupby("step", as_index=False).last().to_csv(folder.curves, index=False)
 
 
-def _precision(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
+def _precision(setting: str) -> str:
+    if setting != "auto":
+        return setting
     if not torch.cuda.is_available():
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"

@@ -1,4 +1,4 @@
-"""What Lightning trains: objective, parameter groups, schedule, validation scores, logs of one Experiment."""
+"""The optimisation of one experiment, for Lightning: objective, parameter groups, schedule, scores, logs."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ from mmvs.training.saving import NonFiniteError, advice
 
 
 class NetworkTraining(lightning.LightningModule):
-    """The optimisation of one Experiment: objective, parameter groups, schedule, logs."""
+    """A network with its objective, parameter groups, schedule, validation scores and logs."""
 
     def __init__(self, experiment: Experiment, vocabulary: int):
+        """vocabulary: number of the tokenizer's word pieces."""
         super().__init__()
         self.experiment = experiment
         built = build(experiment, vocabulary)
         self.network, self.objective = built.network, built.objective
         self.validation = SegmentationMetrics()
         self.skipped = 0  # batches whose loss was no number
-        self.seconds = 0.0  # of training, over all resumed parts
+        self.seconds = 0.0  # of training, over all parts of a run that stopped and went on
         self._since = time.monotonic()
 
     def on_fit_start(self) -> None:
-        """The device is known now: let the network fit it."""
+        """Fit the network to the device, which Lightning knows by now."""
         as_scored(self.network)
 
     def training_step(self, batch: Batch, step: int) -> Tensor | None:
-        """Loss of one batch; every term is logged under its name.
+        """The loss of one batch, a scalar; logs every term under its name.
 
         A loss that is no number raises NonFiniteError, or leaves the batch out (`training.skip_nonfinite`).
         """
@@ -52,8 +53,8 @@ class NetworkTraining(lightning.LightningModule):
         self.skipped += 1
         if self.skipped > self.experiment.training.skip_nonfinite:
             samples = self.trainer.datamodule.source.samples
-            chosen = [samples[i] for i in batch.samples]
-            names = "; ".join(f"{s.video_id}, frame {s.frame + 1}: '{s.sentence}'" for s in chosen)
+            of_batch = (samples[i] for i in batch.samples)
+            names = "; ".join(f"{s.video_id}, frame {s.frame + 1}: '{s.sentence}'" for s in of_batch)
             values = ", ".join(f"{name} {float(term.detach()):g}" for name, term in terms.items())
             folder = RunFolder.of(self.experiment).checkpoints
             raise NonFiniteError(
@@ -64,9 +65,8 @@ class NetworkTraining(lightning.LightningModule):
     def validation_step(self, batch: Batch, step: int) -> None:
         """Score a batch of held-out training videos, on the canvas."""
         prediction = self.network(batch)
-        self.log(
-            "val/loss", self.objective(prediction, batch)["loss"], batch_size=len(batch.masks), sync_dist=True
-        )
+        loss = self.objective(prediction, batch)["loss"]
+        self.log("val/loss", loss, batch_size=len(batch.masks), sync_dist=True)
         # A distributed sampler repeats some clips: `position` lets the scores count each sample once.
         probabilities, truths = prediction.probability(), batch.masks.bool()
         for probability, truth, position in zip(probabilities, truths, batch.samples, strict=True):
@@ -114,7 +114,7 @@ class NetworkTraining(lightning.LightningModule):
         self._since = time.monotonic()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the weights mean: the experiment, and the seconds spent so far."""
+        """Add what the weights mean: the experiment, and the seconds of training so far."""
         now = time.monotonic()
         self.seconds, self._since = self.seconds + now - self._since, now
         checkpoint["mmvs"] = {
@@ -125,6 +125,6 @@ class NetworkTraining(lightning.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting where the broken run stopped."""
+        """Go on counting the seconds where the run stopped."""
         self.seconds = checkpoint["mmvs"]["seconds"]
         self.skipped = checkpoint["mmvs"].get("skipped", 0)
