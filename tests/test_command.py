@@ -20,23 +20,10 @@ WORDS = sorted(
 
 @pytest.fixture
 def params(tmp_path):
-    """The params file of an experiment of which nothing is there yet."""
+    """The params file of an experiment of which nothing is on disk yet."""
     path = tmp_path / "tiny.yaml"
-    experiment = {
-        "run": "tiny",
-        "reports": str(tmp_path / "reports"),
-        "data": {
-            "train_on": "moving_shapes-train",
-            "evaluate_on": ["moving_shapes-test"],
-            "roots": {"moving_shapes": str(tmp_path / "data")},
-            "size": 64,
-            "workers": 0,
-            "moving_shapes": {"train_clips": 3, "test_clips": 1, "unseen_clips": 1},
-        },
-        "flow": {"root": str(tmp_path / "flow"), "workers": 1},
-        "model": tiny.model().model_dump(),
-        "training": {"steps": 2, "batch": 2, "warmup": 1, "validate_every": 2, "validation_clips": 1},
-    }
+    clips = {"train_clips": 3, "test_clips": 1, "unseen_clips": 1}
+    experiment = tiny.parameters(tmp_path, {"moving_shapes": clips})
     path.write_text(yaml.safe_dump(experiment))
     return path
 

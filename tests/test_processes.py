@@ -113,55 +113,33 @@ def test_a_loaders_workers_draw_apart():
     assert len(set(apart[0].tolist())) == 8 and torch.equal(*apart)
 
 
-def told(folder: Path) -> dict:
-    """A tiny experiment of which nothing is there yet."""
-    return {
-        "run": "two",
-        "reports": str(folder / "reports"),
-        "data": {
-            "train_on": "moving_shapes-train",
-            "evaluate_on": ["moving_shapes-test"],
-            "roots": {"moving_shapes": str(folder / "data")},
-            "size": 64,
-            "stride": 3,
-            "workers": 0,
-            "moving_shapes": {"train_clips": 5, "test_clips": 1, "unseen_clips": 1},
-        },
-        "flow": {"root": str(folder / "flow"), "workers": 1},
-        "model": tiny.model().model_dump(),
-        "training": {
-            "steps": 9,
-            "batch": 2,
-            "warmup": 1,
-            "validate_every": 9,
-            "validation_clips": 1,
-            "threads": 1,
-        },
-    }
+def parameters(folder: Path) -> dict:
+    """A tiny experiment of which nothing is on disk yet."""
+    return tiny.parameters(folder, {"stride": 3}, steps=9, validate_every=9, threads=1) | {"run": "two"}
 
 
 def test_data_flow_and_training_are_begun_by_one_job_at_a_time(tmp_path, capsys):
-    run = config.experiment(**told(tmp_path))
+    run = config.experiment(**parameters(tmp_path))
     data, flow = tmp_path / "data", tmp_path / "flow" / "moving_shapes"
-    for begin, lock, folder, made in (
+    for begin, lock, folder, product in (
         (lambda: write(data, run.data.moving_shapes, False), tmp_path / ".data.lock", data, "*.json"),
         (lambda: prepare(run, False), flow / ".lock", flow, "*.h5"),
         (lambda: fit(run, False), run.folder / "checkpoints.lock", run.folder, "finished.json"),
     ):
         with ThreadPoolExecutor() as pool:
             with one_at_a_time(lock):
-                job, said, end = pool.submit(begin), "", time.monotonic() + 60
-                while "waiting for it" not in said:
+                job, messages, end = pool.submit(begin), "", time.monotonic() + 60
+                while "waiting for it" not in messages:
                     assert time.monotonic() < end and not job.done(), f"{lock} stops nobody"
                     time.sleep(0.02)
-                    said += capsys.readouterr().err
-                assert not list(folder.rglob(made))
+                    messages += capsys.readouterr().err
+                assert not list(folder.rglob(product))
             job.result()
-        assert list(folder.rglob(made))
+        assert list(folder.rglob(product))
 
 
 def test_torchrun_trains_from_nothing_and_shares_the_clips(tmp_path):
-    (tmp_path / "two.yaml").write_text(yaml.safe_dump(told(tmp_path)))
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(parameters(tmp_path)))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ran = subprocess.run(

@@ -83,34 +83,34 @@ def with_padding(batch: Batch) -> Batch:
 
 
 def run(folder: Path, max_words: int = 12, **data) -> TrainedNetwork:
-    """A tiny network of random weights with a vocabulary, as if it had been trained."""
-    told = {"size": 32, "stride": 1, "workers": 0, **data}
+    """A tiny network of random weights with a vocabulary, in the place of a trained one."""
+    data = {"size": 32, "stride": 1, "workers": 0, **data}
     language = {"name": "small", "width": 16, "layers": 1, "heads": 2, "max_words": max_words}
-    it = experiment(run="tiny", reports=str(folder), data=told, model=model(language=language).model_dump())
+    it = experiment(run="tiny", reports=str(folder), data=data, model=model(language=language).model_dump())
     words = tokenizer(
         it.model.language, folder / "vocabulary", ["the red circle that goes up", "a big square"]
     )
     torch.manual_seed(0)
-    made = Network(it.model, len(words)).eval()
-    made.levels[0].head.draw[0].weight.data *= 20  # masks that are neither empty nor full
-    return TrainedNetwork(it, made, words, 0, 0.0)
+    net = Network(it.model, len(words)).eval()
+    net.levels[0].head.draw[0].weight.data *= 20  # masks that are neither empty nor full
+    return TrainedNetwork(it, net, words, 0, 0.0)
 
 
 def checkpoint(trained: TrainedNetwork, folder: Path) -> Path:
-    """The same as a checkpoint of training, its vocabulary beside it."""
+    """Write a trained network as a checkpoint of training, with its vocabulary beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     trained.tokenizer.save_pretrained(folder / "vocabulary")
-    kept = {
+    content = {
         "state_dict": {f"network.{name}": tensor for name, tensor in trained.network.state_dict().items()},
         "global_step": 0,
         "mmvs": {"experiment": trained.experiment.model_dump_json()},
     }
-    torch.save(kept, folder / "best.ckpt")
+    torch.save(content, folder / "best.ckpt")
     return folder / "best.ckpt"
 
 
 def result(scores: Scores | None = None, steps: int = 700, **provenance: Any) -> Result:
-    """A metrics.json; by default of one data set with two kinds of sentences."""
+    """The content of a metrics.json; by default one data set with two kinds of sentences."""
     origin = {
         "command": "papermill",
         "run": "r",
@@ -139,32 +139,35 @@ def result(scores: Scores | None = None, steps: int = 700, **provenance: Any) ->
     )
 
 
-def prepared(folder: Path, **training) -> Experiment:
-    """A tiny experiment, with data and flow."""
-    it = experiment(
-        run="tiny",
-        reports=str(folder / "reports"),
-        data={
+def parameters(folder: Path, data: dict | None = None, **training) -> dict:
+    """A params file for a training of seconds on moving shapes; nothing of it is on disk yet."""
+    return {
+        "run": "tiny",
+        "reports": str(folder / "reports"),
+        "data": {
             "train_on": "moving_shapes-train",
-            "evaluate_on": ["moving_shapes-test", "moving_shapes-unseen"],
+            "evaluate_on": ["moving_shapes-test"],
             "roots": {"moving_shapes": str(folder / "data")},
             "size": 64,
-            "stride": 3,
             "workers": 0,
-            "moving_shapes": {"train_clips": 5, "test_clips": 2, "unseen_clips": 1},
-        },
-        flow={"root": str(folder / "flow"), "workers": 1},
-        model=model().model_dump(),
-        training={
-            "steps": 4,
-            "batch": 2,
-            "warmup": 1,
-            "validate_every": 2,
-            "validation_clips": 1,
-            "rate": 1e-3,
-            **training,
-        },
-    )
+            "moving_shapes": {"train_clips": 5, "test_clips": 1, "unseen_clips": 1},
+        }
+        | (data or {}),
+        "flow": {"root": str(folder / "flow"), "workers": 1},
+        "model": model().model_dump(),
+        "training": {"steps": 2, "batch": 2, "warmup": 1, "validate_every": 2, "validation_clips": 1}
+        | training,
+    }
+
+
+def prepared(folder: Path, **training) -> Experiment:
+    """A tiny experiment, with data and flow."""
+    data = {
+        "evaluate_on": ["moving_shapes-test", "moving_shapes-unseen"],
+        "stride": 3,
+        "moving_shapes": {"train_clips": 5, "test_clips": 2, "unseen_clips": 1},
+    }
+    it = experiment(**parameters(folder, data, **{"steps": 4, "rate": 1e-3, **training}))
     prepare(it, progress=False)
     return it
 

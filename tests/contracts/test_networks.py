@@ -12,6 +12,7 @@ from mmvs.build import NETWORKS
 from mmvs.config import LADDER, experiment
 from mmvs.model.inference import ready_for_inference
 from mmvs.schema import Batch, Observed, Prediction, Sentences
+from mmvs.training.optimisation import NetworkTraining
 
 VARIANTS = {  # network: changes of its model under which it must hold the contract as well
     "multimodal": [{}, LADDER["B"]],
@@ -44,7 +45,7 @@ def assert_same(one: Prediction, other: Prediction, tolerance: float = 1e-4) -> 
     for field in fields(Prediction):
         left, right = getattr(one, field.name), getattr(other, field.name)
         assert left.shape == right.shape, field.name
-        assert left.allclose(right, atol=tolerance, rtol=tolerance), field.name
+        assert (left - right).abs().max() <= tolerance * right.abs().max().clamp(min=1), field.name
 
 
 def one_sentence(batch: Batch, n: int) -> Batch:
@@ -128,6 +129,8 @@ def test_a_batch_equals_its_sentences_one_by_one(name, changes):
 @every_variant
 def test_observe_read_and_decide_equal_forward(name, changes, target):
     network, batch = tiny.network(name, **changes), replace(tiny.batch(), target=target)
+    for parameter in network.parameters():
+        parameter.mul_(3 if parameter.ndim > 1 else 1)  # fresh weights let little of the flow through
     batch.valid[:, :8] = False
     assert_same(network.decide(*step_by_step(network, batch)), network(batch))
 

@@ -33,29 +33,26 @@ def zeros(frame: np.ndarray) -> np.ndarray:
 
 
 def test_the_same_as_evaluation_on_a_clip_of_a_data_set(tmp_path):
-    """Flow from the store or made on the way, canvas, window, resolution: all agree."""
-    made = experiment(
-        run="tiny",
-        reports=str(tmp_path),
-        data={
+    """Flow from the store equals the segmenter's own; canvas, window and resolution agree as well."""
+    parameters = tiny.parameters(
+        tmp_path,
+        {
             "train_on": "moving_shapes-test",
-            "evaluate_on": ["moving_shapes-test"],
-            "roots": {"moving_shapes": str(tmp_path / "data")},
             "size": 48,
             "stride": 3,
-            "workers": 0,
             "moving_shapes": {"train_clips": 1, "test_clips": 1, "unseen_clips": 1},
         },
-        flow={"root": str(tmp_path / "flow"), "workers": 1, "height": 40},
     )
-    prepare(made, progress=False)
+    parameters["flow"]["height"] = 40
+    it = experiment(**parameters)
+    prepare(it, progress=False)
     run = tiny.run(tmp_path, max_words=64)
-    made = made.model_copy(update={"model": run.experiment.model})
-    trained = TrainedNetwork(made, run.network, run.tokenizer, 0, 0.0)
+    it = it.model_copy(update={"model": run.experiment.model})
+    trained = TrainedNetwork(it, run.network, run.tokenizer, 0, 0.0)
     frames, probability = track(trained, "moving_shapes-test", 0)
-    samples = catalogue.open("moving_shapes-test", made).samples
+    samples = catalogue.open("moving_shapes-test", it).samples
     answers = list(
-        Segmenter(TrainedNetwork(made, run.network, run.tokenizer)).segment(
+        Segmenter(TrainedNetwork(it, run.network, run.tokenizer)).segment(
             samples.video_path(samples[0].video_id), samples[0].sentence
         )
     )
