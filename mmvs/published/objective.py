@@ -30,7 +30,7 @@ class PairEntropy(torch.autograd.Function):
         """appearance, motion (N, K, P) → scalar."""
         n, _, cells = appearance.shape
         rows, count = max(1, PAIRS // cells), n * cells * cells
-        wanted = any(ctx.needs_input_grad[:2])
+        needed = any(ctx.needs_input_grad[:2])
         by_appearance, by_motion = torch.zeros_like(appearance), torch.zeros_like(motion)
         total = torch.zeros((), dtype=torch.float64, device=appearance.device)
         for i in range(n):
@@ -39,13 +39,13 @@ class PairEntropy(torch.autograd.Function):
                 cosine = appearance[i, :, part].T @ motion[i]  # (rows, P)
                 wrong = tangent(cosine, limit).neg_()
                 total += F.softplus(wrong).sum(dtype=torch.float64)
-                if wanted:
+                if needed:
                     slope = wrong.sigmoid().mul_(wrong.square_().add_(1)).mul_(-HALF_PI / count)
                     if limit < 1:
                         slope.masked_fill_(cosine.abs_() > limit, 0)
                     by_appearance[i, :, part] = motion[i] @ slope.T
                     by_motion[i] += appearance[i, :, part] @ slope
-        if wanted:
+        if needed:
             ctx.save_for_backward(by_appearance, by_motion)
         return (total / count).to(appearance.dtype)
 

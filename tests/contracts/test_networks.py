@@ -5,7 +5,6 @@ from dataclasses import fields, replace
 import pytest
 import tiny
 import torch
-from mmvs.optimisation import NetworkTraining
 from torch import Tensor, nn
 
 from mmvs.build import NETWORKS
