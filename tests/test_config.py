@@ -127,8 +127,8 @@ def test_the_published_network_has_its_own_sizes_unless_told_otherwise():
     model = config.experiment(model={"name": "published"}).model
     assert (model.heads, model.language.max_words) == (4, 20)
     assert (model.appearance_backbone.name, model.motion_backbone.name) == ("resnet101", "resnet34")
-    given = {"name": "published", "heads": 2, "appearance_backbone": {"weights": None}}
-    model = config.experiment(model=given).model
+    parts = {"name": "published", "heads": 2, "appearance_backbone": {"weights": None}}
+    model = config.experiment(model=parts).model
     assert (model.heads, model.appearance_backbone.name, model.appearance_backbone.weights) == (
         2, "resnet101", None,
     )  # fmt: skip

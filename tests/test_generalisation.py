@@ -73,8 +73,8 @@ def test_another_list_is_another_evaluation_of_the_same_training(run, trained, t
 
 
 def test_figures_and_tracks_show_folders_of_pictures_as_well(trained, run):
-    (shown,) = examples(trained, "jhmdb", [2])
-    assert shown.frame.shape == (64, 64, 3) and shown.flow.shape == (2, 64, 64) and shown.truth.any()
+    (example,) = examples(trained, "jhmdb", [2])
+    assert example.frame.shape == (64, 64, 3) and example.flow.shape == (2, 64, 64) and example.truth.any()
     samples = catalogue.open("jhmdb", run).samples
     frames, probability = track(trained, "jhmdb", 7)
     assert len(frames) == len(probability) == samples.frame_count(samples[7].video_id) == 11

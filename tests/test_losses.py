@@ -99,9 +99,9 @@ def test_contrastive_form_rewards_the_object_and_ignores_the_same_sentence_elsew
     # two clips with one and the same sentence: with it as its own counter-example the loss were ln 2 of two
     same = own.clone()
     same[1] = same[0]
-    looks = same[:, :, None, None] * (2 * cells - 1)
+    maps = same[:, :, None, None] * (2 * cells - 1)
     words = torch.tensor([[0], [0], [2], [3]])
-    prediction = prediction_of(torch.zeros(N, H, H), looks, looks, same)
+    prediction = prediction_of(torch.zeros(N, H, H), maps, maps, same)
     assert alignment_loss(prediction, batch_of(masks, words), "contrastive", 0.05)[0].item() < 0.01
     assert alignment_loss(prediction, batch_of(masks), "contrastive", 0.05)[0].item() > 0.1
 

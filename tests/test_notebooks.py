@@ -81,10 +81,10 @@ def injected(**values) -> dict:
 @every_params
 def test_a_params_file_is_exactly_its_experiment(path):
     """Also its ladder and its question: nothing of smoke.yaml fills what a file leaves out."""
-    given = yaml.safe_load(path.read_text())
-    ladder, question = config.LadderPlan(**given.get("ladder", {})), config.Question(**given.get("ask", {}))
+    values = yaml.safe_load(path.read_text())
+    ladder, question = config.LadderPlan(**values.get("ladder", {})), config.Question(**values.get("ask", {}))
     exactly = config.Parameters(config.load(path), ladder, question)
-    assert config.parameters(injected(**given)) == exactly
+    assert config.parameters(injected(**values)) == exactly
 
 
 def test_a_record_from_elsewhere_stands_for_itself():
@@ -149,10 +149,10 @@ def test_papermill_refuses_what_it_only_warns_about(tmp_path):
     whole.cells[-1].source = "from mmvs import config\nprint(config.parameters(globals()).experiment.seed)"
     del whole.cells[-2]  # the imports of everything else
     nbformat.write(whole, tmp_path / "short.ipynb")
-    made = papermill.execute_notebook(
+    notebook = papermill.execute_notebook(
         tmp_path / "short.ipynb", tmp_path / "out.ipynb", {"seed": 3}, cwd=str(ROOT), progress_bar=False
     )
-    assert made.cells[-1].outputs[0].text == "3\n"
+    assert notebook.cells[-1].outputs[0].text == "3\n"
     with pytest.raises(PapermillExecutionError, match="unknown parameter 'sed' of the notebook"):
         papermill.execute_notebook(
             tmp_path / "short.ipynb", tmp_path / "out.ipynb", {"sed": 3}, cwd=str(ROOT), progress_bar=False
@@ -161,9 +161,11 @@ def test_papermill_refuses_what_it_only_warns_about(tmp_path):
 
 @every_notebook
 def test_every_parameter_is_explained_as_papermill_shows_it(path):
-    told = PythonTranslator.inspect(parameters_cell(path))
-    assert [parameter.name for parameter in told] == list(parameters(path)), "papermill finds them all"
-    unexplained = [parameter.name for parameter in told if not parameter.help.strip()]
+    cell_parameters = PythonTranslator.inspect(parameters_cell(path))
+    assert [parameter.name for parameter in cell_parameters] == list(parameters(path)), (
+        "papermill finds them all"
+    )
+    unexplained = [parameter.name for parameter in cell_parameters if not parameter.help.strip()]
     assert not unexplained, f"{path.name}: no comment after {unexplained}"
 
 
@@ -231,8 +233,8 @@ def test_kernel_has_the_name_that_every_machine_knows(path):
 @every_params
 def test_params_fit_every_notebook(path):
     for notebook in NOTEBOOKS:
-        declared, given = parameters(notebook), yaml.safe_load(path.read_text())
-        assert set(given) <= set(declared), f"{notebook.name} would ignore {set(given) - set(declared)}"
+        declared, values = parameters(notebook), yaml.safe_load(path.read_text())
+        assert set(values) <= set(declared), f"{notebook.name} would ignore {set(values) - set(declared)}"
 
 
 @every_params

@@ -35,5 +35,5 @@ def test_fingerprints_of_the_ladder(cell):
 @pytest.mark.parametrize("run", PINNED["checkpoints"])
 def test_keys_and_shapes_of_a_checkpoint(run):
     network = build(config.load(ROOT / "params" / f"{run}.yaml"), VOCABULARY).network
-    found = {key: "x".join(map(str, value.shape)) for key, value in network.state_dict().items()}
-    assert found == PINNED["checkpoints"][run]
+    shapes = {key: "x".join(map(str, value.shape)) for key, value in network.state_dict().items()}
+    assert shapes == PINNED["checkpoints"][run]

@@ -129,11 +129,11 @@ def test_a_missing_result_is_named_and_counts_as_none(tmp_path):
 
 
 def test_a_result_is_of_one_training_and_one_way_to_score(tmp_path):
-    made = fresh(tmp_path)
-    result = tiny.result(fingerprint=made.fingerprint(), parameters=made.model_dump(mode="json"))
-    run = RunFolder.of(made)
+    it = fresh(tmp_path)
+    result = tiny.result(fingerprint=it.fingerprint(), parameters=it.model_dump(mode="json"))
+    run = RunFolder.of(it)
     result.write(run.metrics)
-    assert run.result_of(made) == result
+    assert run.result_of(it) == result
     for other in (
         fresh(tmp_path, seed=1),  # another training
         fresh(tmp_path, evaluation={"threshold": 0.4}),  # the same training, other masks
@@ -144,13 +144,13 @@ def test_a_result_is_of_one_training_and_one_way_to_score(tmp_path):
 
 
 def test_a_result_of_before_an_option_was_known_still_counts(tmp_path):
-    made = fresh(tmp_path)
-    parameters = made.model_dump(mode="json")
+    it = fresh(tmp_path)
+    parameters = it.model_dump(mode="json")
     del parameters["data"]["jhmdb_samples"]
-    result = tiny.result(fingerprint=made.fingerprint(), parameters=parameters)
-    result.write(RunFolder.of(made).metrics)
-    assert RunFolder.of(made).result_of(made) == result
+    result = tiny.result(fingerprint=it.fingerprint(), parameters=parameters)
+    result.write(RunFolder.of(it).metrics)
+    assert RunFolder.of(it).result_of(it) == result
     result.model_copy(update={"provenance": result.provenance.model_copy(update={"parameters": {}})}).write(
-        RunFolder.of(made).metrics
+        RunFolder.of(it).metrics
     )
-    assert RunFolder.of(made).result_of(made) is None, "how it was scored is unknown"
+    assert RunFolder.of(it).result_of(it) is None, "how it was scored is unknown"

@@ -66,15 +66,15 @@ def test_a_saved_model_with_bert_and_torchvision_loads_without_a_download(tmp_pa
         language={"name": str(tmp_path / "bert" / "config.json")},
         appearance_backbone={"name": "resnet18", "weights": None},
     ).model_dump()
-    made = experiment(model=parts, data={"size": 64})
-    network = Network(made.model, len(words))
-    named = made.model.model_copy(  # as a trained one would be: by names that mean a download
+    it = experiment(model=parts, data={"size": 64})
+    network = Network(it.model, len(words))
+    downloads = it.model.model_copy(  # as a trained one would be: by names that mean a download
         update={
-            "language": made.model.language.model_copy(update={"name": "bert-base-uncased"}),
-            "appearance_backbone": made.model.appearance_backbone.model_copy(update={"weights": "DEFAULT"}),
+            "language": it.model.language.model_copy(update={"name": "bert-base-uncased"}),
+            "appearance_backbone": it.model.appearance_backbone.model_copy(update={"weights": "DEFAULT"}),
         }
     )
-    TrainedNetwork(made.model_copy(update={"model": named}), network, words).save_pretrained(
+    TrainedNetwork(it.model_copy(update={"model": downloads}), network, words).save_pretrained(
         tmp_path / "saved"
     )
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", None)
@@ -97,9 +97,9 @@ def test_a_checkpoint_with_bert_and_torchvision_opens_without_a_download(tmp_pat
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", None)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     path = tiny.checkpoint(TrainedNetwork(it, network, words, 0, 0.0), tmp_path)
-    opened = Segmenter.from_run(path)
-    assert opened.experiment == it
-    for one, other in zip(opened.network.parameters(), network.parameters(), strict=True):
+    segmenter = Segmenter.from_run(path)
+    assert segmenter.experiment == it
+    for one, other in zip(segmenter.network.parameters(), network.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
@@ -121,8 +121,8 @@ class Harmful:
 
 
 def test_foreign_checkpoints_are_refused_with_the_reason(checkpoint, tmp_path):
-    kept = torch.load(checkpoint, weights_only=True)
-    told = json.loads(kept["mmvs"]["experiment"])
+    content = torch.load(checkpoint, weights_only=True)
+    parameters = json.loads(content["mmvs"]["experiment"])
     files = {
         "text.ckpt": lambda path: path.write_text("no checkpoint"),
         "empty.ckpt": lambda path: path.touch(),
@@ -138,35 +138,37 @@ def test_foreign_checkpoints_are_refused_with_the_reason(checkpoint, tmp_path):
             Segmenter.from_run(tmp_path / name)
     assert not Harmful.ran, "weights_only: nothing in a checkpoint is run"
 
-    newer = {**kept, "mmvs": {"experiment": json.dumps({**told, "depth": 3})}}
+    newer = {**content, "mmvs": {"experiment": json.dumps({**parameters, "depth": 3})}}
     torch.save(newer, tmp_path / "newer.ckpt")
     with pytest.raises(CheckpointError, match="(?s)newer.ckpt is of another version.*depth"):
         Segmenter.from_run(tmp_path / "newer.ckpt")
-    torch.save({**kept, "mmvs": {"experiment": "[1]"}}, tmp_path / "list.ckpt")
+    torch.save({**content, "mmvs": {"experiment": "[1]"}}, tmp_path / "list.ckpt")
     with pytest.raises(CheckpointError, match="list.ckpt is of another version"):
         Segmenter.from_run(tmp_path / "list.ckpt")
-    torch.save(kept, tmp_path / "alone.ckpt")
+    torch.save(content, tmp_path / "alone.ckpt")
     with pytest.raises(CheckpointError, match="alone.ckpt: the folder `vocabulary`"):
         Segmenter.from_run(tmp_path / "alone.ckpt")
 
 
 def test_what_is_torn_is_refused_by_name(checkpoint, segmenter, tmp_path):
     """A checkpoint without its parts, a torn vocabulary, a saved model with a torn or foreign file."""
-    kept = torch.load(checkpoint, weights_only=True)
+    content = torch.load(checkpoint, weights_only=True)
     shutil.copytree(checkpoint.parent / "vocabulary", tmp_path / "vocabulary")
     for part in ("state_dict", "global_step"):
-        torch.save({key: value for key, value in kept.items() if key != part}, tmp_path / f"no_{part}.ckpt")
+        torch.save(
+            {key: value for key, value in content.items() if key != part}, tmp_path / f"no_{part}.ckpt"
+        )
         with pytest.raises(CheckpointError, match=f"no_{part}.ckpt .*KeyError: '{part}'"):
             Segmenter.from_run(tmp_path / f"no_{part}.ckpt")
     (tmp_path / "vocabulary" / "tokenizer.json").write_text("{")
-    torch.save(kept, tmp_path / "best.ckpt")
+    torch.save(content, tmp_path / "best.ckpt")
     with pytest.raises(CheckpointError, match="best.ckpt"):
         Segmenter.from_run(tmp_path / "best.ckpt")
 
     files = ("model.safetensors", "config.json", "config.json", "language/tokenizer.json")
-    for n, (name, content) in enumerate(zip(files, ("text", "{", "[1]", "{"), strict=True)):
+    for n, (name, text) in enumerate(zip(files, ("text", "{", "[1]", "{"), strict=True)):
         segmenter.save_pretrained(tmp_path / f"saved{n}")
-        (tmp_path / f"saved{n}" / name).write_text(content)
+        (tmp_path / f"saved{n}" / name).write_text(text)
         with pytest.raises(CheckpointError, match=f"saved{n} holds no model"):
             Segmenter.from_run(tmp_path / f"saved{n}")
 

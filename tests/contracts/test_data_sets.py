@@ -124,8 +124,8 @@ def test_it_is_a_sequence_in_a_fixed_order_that_travels_to_workers(run, name):
         with pytest.raises(IndexError):
             samples[outside]
     assert list(catalogue.open(name, run).samples) == list(samples)
-    travelled = pickle.loads(pickle.dumps(samples))
-    assert list(travelled) == list(samples) and travelled.window(0, 3)[0] == samples.window(0, 3)[0]
+    copy = pickle.loads(pickle.dumps(samples))
+    assert list(copy) == list(samples) and copy.window(0, 3)[0] == samples.window(0, 3)[0]
 
 
 @each
@@ -263,16 +263,16 @@ def test_nobody_trains_or_scores_without_a_truth(run):
 
 def test_evaluation_opens_every_data_set_once(run, tmp_path, monkeypatch):
     names = ["moving_shapes-test", "jhmdb"]
-    scored = of(run, evaluate_on=names).model_copy(update={"reports": str(tmp_path)})
-    trained = fit(scored, progress=False)
-    opened, genuine = [], catalogue.open
-    monkeypatch.setattr(catalogue, "open", lambda name, it: opened.append(name) or genuine(name, it))
+    of_two = of(run, evaluate_on=names).model_copy(update={"reports": str(tmp_path)})
+    trained = fit(of_two, progress=False)
+    calls, genuine = [], catalogue.open
+    monkeypatch.setattr(catalogue, "open", lambda name, it: calls.append(name) or genuine(name, it))
     result = evaluate(trained, progress=False)
-    assert sorted(opened) == sorted(["moving_shapes-train", *names])
+    assert sorted(calls) == sorted(["moving_shapes-train", *names])
     assert list(result.scores) == [*names, "moving_shapes-test-shuffled"]
-    refused = trained.experiment.model_copy(
-        update={"run": "other", "data": scored.data.model_copy(update={"evaluate_on": ["hidden-test"]})}
+    other = trained.experiment.model_copy(
+        update={"run": "other", "data": of_two.data.model_copy(update={"evaluate_on": ["hidden-test"]})}
     )
-    trained.experiment = refused
+    trained.experiment = other
     with pytest.raises(DataError, match="scoring hidden-test needs masks"):
         evaluate(trained, progress=False)

@@ -138,10 +138,10 @@ def test_observe_read_and_decide_equal_forward(name, changes, target):
 @every_variant
 def test_segment_equals_the_logits_of_decide(name, changes):
     network, batch = tiny.network(name, **changes), tiny.batch()
-    known = step_by_step(network, batch)
-    logits = network.segment(*known)
+    arguments = step_by_step(network, batch)
+    logits = network.segment(*arguments)
     assert logits.shape == (4, 1, 32, 48)
-    assert logits[:, 0].allclose(network.decide(*known).logits, atol=1e-5)
+    assert logits[:, 0].allclose(network.decide(*arguments).logits, atol=1e-5)
 
 
 @torch.no_grad()

@@ -86,7 +86,7 @@ def one(tree):
     return tree
 
 
-def said(dataset):
+def samples_of(dataset):
     return [(s.video_id, s.frame, s.instance_id, s.sentence) for s in dataset]
 
 
@@ -97,8 +97,8 @@ def test_1_videos_of_the_wanted_subset(tree):
     for vid, subset in (("learn", 0), ("check", 1)):
         tree.video(vid, subset).say(vid, 0, f"in {vid}").frame(vid, 1, i0=A)
     tree.say("unlisted", 0, "of no subset")
-    assert said(tree.open("train")) == [("learn", 0, 0, "in learn")]
-    assert said(tree.open("test")) == [("check", 0, 0, "in check")]
+    assert samples_of(tree.open("train")) == [("learn", 0, 0, "in learn")]
+    assert samples_of(tree.open("test")) == [("check", 0, 0, "in check")]
 
 
 def test_1_missed_videos_are_left_out(one):
@@ -109,7 +109,7 @@ def test_1_missed_videos_are_left_out(one):
 
 def test_2_the_mistaken_row_is_dropped(one):
     one.say("vid", "1 (copy)", "bird standing in the beach")
-    assert said(one.open()) == [("vid", 3, 0, "a dog")]
+    assert samples_of(one.open()) == [("vid", 3, 0, "a dog")]
 
 
 def test_3_only_frames_that_show_the_instance_give_samples_rows_first_then_frames(tree):
@@ -120,7 +120,7 @@ def test_3_only_frames_that_show_the_instance_give_samples_rows_first_then_frame
     tree.say("vid", 7, "seven").say("also", 2, "other").say("vid", 2, "two")
     expected = [("vid", 9, 7, "seven"), ("vid", 29, 7, "seven"), ("also", 0, 2, "other")]
     dataset = tree.open()
-    assert said(dataset) == [*expected, ("vid", 3, 2, "two"), ("vid", 29, 2, "two")]
+    assert samples_of(dataset) == [*expected, ("vid", 3, 2, "two"), ("vid", 29, 2, "two")]
     assert dataset.videos == ["vid", "also"]
 
 
@@ -236,9 +236,9 @@ def test_a_folder_that_may_not_be_written_is_read_all_the_same(one, monkeypatch)
 def test_a_sentence_about_an_instance_in_no_frame_warns_once(one):
     one.say("vid", 5, "ghost").say("vid", 6, "phantom")
     expected = r"2 of 3 sentences .* line 3 \(video 'vid', instance 5\), line 4"
-    with pytest.warns(UserWarning, match=expected) as seen:
+    with pytest.warns(UserWarning, match=expected) as record:
         assert len(one.open()) == 1
-    assert len(seen) == 1 and seen[0].filename == __file__
+    assert len(record) == 1 and record[0].filename == __file__
 
 
 def test_a_complete_tree_gives_no_warning(one):

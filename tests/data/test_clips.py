@@ -38,10 +38,10 @@ def clips(run, **changes) -> Clips:
 
 
 def test_one_item_an_annotated_frame_with_all_its_sentences(run):
-    found = clips(run)
-    samples = found.samples
-    assert sorted(i for clip in found for i in clip.samples) == list(range(len(samples)))
-    for clip in found:
+    source = clips(run)
+    samples = source.samples
+    assert sorted(i for clip in source for i in clip.samples) == list(range(len(samples)))
+    for clip in source:
         assert len({(samples[i].video_id, samples[i].frame) for i in clip.samples}) == 1
         assert clip.sentences == [samples[i].sentence for i in clip.samples]
         assert clip.frames.shape == (3, 3, 64, 64) and clip.flow.shape == (3, 2, 64, 64)
@@ -89,9 +89,9 @@ def test_gaps_are_drawn_in_training_alone(run):
 
 
 def test_collate_points_every_sentence_at_its_clip(run, tmp_path):
-    found = clips(run)
+    source = clips(run)
     words = tokenizer(run.model.language.model_copy(update={"name": "small"}), tmp_path, ["the red circle"])
-    some = [found[0], found[1], found[2]]
+    some = [source[0], source[1], source[2]]
     batch = collate(words, 32)(some)
     assert batch.frames.shape == (3, 3, 3, 64, 64) and batch.target == 1
     for n, c in enumerate(batch.clip_of_sentence):

@@ -59,7 +59,7 @@ class Tree:
     def puppet(self, name, action="walk"):
         return self.root / "puppet_mask" / action / name / "puppet_mask.mat"
 
-    def listed(self, *rows, header="video_id,action,frame,total_frames,query"):
+    def write_list(self, *rows, header="video_id,action,frame,total_frames,query"):
         path = self.root / "list.csv"
         path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
         return path
@@ -80,20 +80,20 @@ def one(tree):
 
 def test_a_list_of_samples_is_read_as_published(one):
     one.video("other", action="run")
-    path = one.listed("other,run,7,7,Two  MEN", "vid,walk,1,7,a man", 'vid,walk,3,7,"a man, left"')
+    path = one.write_list("other,run,7,7,Two  MEN", "vid,walk,1,7,a man", 'vid,walk,3,7,"a man, left"')
     dataset = JHMDBSentences(one.root, path)
     assert list(dataset) == [  # in the list's order, frames from 0, normalised
         Sample("other", 6, 0, "two men"), Sample("vid", 0, 0, "a man"), Sample("vid", 2, 0, "a man, left"),
     ]  # fmt: skip
     assert dataset.videos == ["other", "vid"]
     assert dataset.video_path("other") == one.pictures("other", "run")
-    shorter = one.listed("vid,3,a man", header="video_id,frame,query")
+    shorter = one.write_list("vid,3,a man", header="video_id,frame,query")
     assert list(JHMDBSentences(one.root, str(shorter))) == [Sample("vid", 2, 0, "a man")]
 
 
 def test_the_list_is_named(one):
-    first = JHMDBSentences(one.root, one.listed("vid,walk,1,7,a man")).samples_from
-    second = JHMDBSentences(one.root, one.listed("vid,walk,2,7,a man")).samples_from
+    first = JHMDBSentences(one.root, one.write_list("vid,walk,1,7,a man")).samples_from
+    second = JHMDBSentences(one.root, one.write_list("vid,walk,2,7,a man")).samples_from
     assert first.startswith("list.csv (1 samples, sha256 ") and first != second
     assert JHMDBSentences(one.root).samples_from.startswith("mmvs_jhmdb_samples.csv (3 samples")
 
@@ -110,7 +110,7 @@ def test_masks_are_height_width_time_and_any_value_counts(tree):
 
 
 def test_frames_count_from_one(one):
-    dataset = JHMDBSentences(one.root, one.listed("vid,walk,1,7,x"))
+    dataset = JHMDBSentences(one.root, one.write_list("vid,walk,1,7,x"))
     assert dataset.size("vid") == (HEIGHT, WIDTH)
     indices, frames = dataset.window(0, 3)
     assert indices == [0, 0, 1] and frames.shape == (3, HEIGHT, WIDTH, 3) and frames.dtype == np.uint8
@@ -121,14 +121,14 @@ def test_frames_count_from_one(one):
 def test_the_smaller_of_pictures_and_masks_is_usable(tree, pictures, masks):
     usable = min(pictures, masks)
     tree.video("vid", pictures=pictures, masks=masks)
-    dataset = JHMDBSentences(tree.root, tree.listed(f"vid,walk,{usable},7,x"))
+    dataset = JHMDBSentences(tree.root, tree.write_list(f"vid,walk,{usable},7,x"))
     assert dataset.frame_count("vid") == usable
     assert dataset.window(0, 3)[0] == [max(usable - 2, 0), usable - 1, usable - 1]
     assert dataset.mask(0)[0, usable - 1]
     with pytest.raises(
         DataError, match=f"list.csv: frame {usable + 1} of 'vid' .* only {usable} are annotated"
     ):
-        JHMDBSentences(tree.root, tree.listed(f"vid,walk,{usable + 1},7,x"))
+        JHMDBSentences(tree.root, tree.write_list(f"vid,walk,{usable + 1},7,x"))
 
 
 @pytest.mark.parametrize("name", ["_Boom_Snap_Clap_clap_u", "a(1)_b", "@_x@y", "50_FIRST_DATES", "-x", "é"])
@@ -148,12 +148,12 @@ def test_three_frames_are_drawn_once_and_kept(tree):
     frames = [[s.frame for s in dataset if s.video_id == f"v{k}"] for k in range(6)]
     assert all(len(set(f)) == 3 and f == sorted(f) and 0 <= f[0] <= f[2] < 20 for f in frames)
     assert len({tuple(f) for f in frames}) > 1, "videos are drawn from independently"
-    kept = tree.root / jhmdb_samples.DRAWN
-    text = kept.read_text()
+    path = tree.root / jhmdb_samples.DRAWN
+    text = path.read_text()
     assert text.splitlines()[:2] == [
         "video_id,action,frame,total_frames,query", f"v0,walk,{frames[0][0] + 1},20,a man walks",
     ]  # fmt: skip
-    kept.write_text("".join(text.splitlines(keepends=True)[:3]))
+    path.write_text("".join(text.splitlines(keepends=True)[:3]))
     assert len(JHMDBSentences(tree.root)) == 2, "it is read, not drawn anew"
 
 
@@ -234,7 +234,7 @@ def test_flow_of_a_folder_is_stored_and_follows_its_content(tree, tmp_path):
 @pytest.mark.parametrize("name", ["../vid", "/vid", "..", "a/b", "a\\b", ""])
 def test_an_id_that_leads_out_of_the_tree_is_refused(one, name):
     with pytest.raises(DataError, match="list.csv, line 3.*not a video id"):
-        JHMDBSentences(one.root, one.listed("vid,walk,1,7,x", f"{name},walk,1,7,x"))
+        JHMDBSentences(one.root, one.write_list("vid,walk,1,7,x", f"{name},walk,1,7,x"))
     dataset = JHMDBSentences(one.root)
     with pytest.raises(DataError, match="not a video id"):
         dataset.frame_count(name)
@@ -246,7 +246,7 @@ def test_an_id_that_leads_out_of_the_tree_is_refused(one, name):
 
 
 def test_the_action_of_a_list_is_not_believed(one):
-    dataset = JHMDBSentences(one.root, one.listed("vid,../../elsewhere,1,7,x"))
+    dataset = JHMDBSentences(one.root, one.write_list("vid,../../elsewhere,1,7,x"))
     assert dataset.video_path("vid") == one.pictures("vid") and dataset.annotation_path(0) == one.puppet(
         "vid"
     )
@@ -264,7 +264,7 @@ def test_the_action_of_a_list_is_not_believed(one):
 )
 def test_a_damaged_list(one, rows, complaint):
     with pytest.raises(DataError, match=f"list.csv.*{complaint}"):
-        JHMDBSentences(one.root, one.listed(*rows))
+        JHMDBSentences(one.root, one.write_list(*rows))
 
 
 def test_missing_files_are_named(one):
@@ -273,7 +273,7 @@ def test_missing_files_are_named(one):
     with pytest.raises(
         DataError, match=r"Rename_Images: no folder for 1 of 2 videos \('gone'\).*python -m mmvs verify"
     ):
-        JHMDBSentences(one.root, one.listed("vid,walk,1,7,x", "gone,walk,1,7,x"))
+        JHMDBSentences(one.root, one.write_list("vid,walk,1,7,x", "gone,walk,1,7,x"))
     with pytest.raises(DataError, match="no folder for video 'gone'"):
         JHMDBSentences(one.root).video_path("gone")
     one.puppet("vid").unlink()
@@ -309,7 +309,7 @@ def test_masks_of_another_kind_or_size(one):
 
 
 def test_damaged_pictures(one):
-    dataset = JHMDBSentences(one.root, one.listed("vid,walk,4,7,x"))
+    dataset = JHMDBSentences(one.root, one.write_list("vid,walk,4,7,x"))
     picture = one.pictures("vid") / "00004.png"
     whole = picture.read_bytes()
     for content in (whole[: len(whole) // 2], b"no picture", b""):

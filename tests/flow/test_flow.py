@@ -101,9 +101,9 @@ def test_weights_from_a_file_are_used_and_fingerprinted(tmp_path):
 
 
 def test_published_weights_are_fingerprinted_by_the_hash_in_their_file_name():
-    named = estimator(Flow(estimator="raft_small", weights="C_T_V2")).fingerprint
-    assert named == estimator(Flow(estimator="raft_small", weights="DEFAULT")).fingerprint
-    assert named != estimator(Flow(estimator="raft_small", weights="C_T_V1")).fingerprint
+    fingerprint = estimator(Flow(estimator="raft_small", weights="C_T_V2")).fingerprint
+    assert fingerprint == estimator(Flow(estimator="raft_small", weights="DEFAULT")).fingerprint
+    assert fingerprint != estimator(Flow(estimator="raft_small", weights="C_T_V1")).fingerprint
 
 
 @pytest.mark.parametrize("content", [None, b"not weights"])

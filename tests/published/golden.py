@@ -42,7 +42,7 @@ def tensor_of(key: str, shape: tuple[int, ...], dtype: str) -> Tensor | None:
 
 def state_dict() -> dict[str, Tensor]:
     """All keys of the authors' network but the coordinate maps; both copies of a backbone are one tensor."""
-    made: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for record in json.loads((FOLDER / "state_dict_keys.json").read_text())["keys"]:
         key = record["key"]
         twin = (
@@ -50,10 +50,10 @@ def state_dict() -> dict[str, Tensor]:
             if key.startswith("model.")
             else "model." + key.removeprefix("Visionmodel.")
         )
-        value = made[twin] if twin in made else tensor_of(key, tuple(record["shape"]), record["dtype"])
+        value = tensors[twin] if twin in tensors else tensor_of(key, tuple(record["shape"]), record["dtype"])
         if value is not None:
-            made[key] = value
-    return made
+            tensors[key] = value
+    return tensors
 
 
 def picture(name: str, frames: int = 3, size: int = 320) -> Tensor:

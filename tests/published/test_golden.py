@@ -43,9 +43,9 @@ class Run:
         tokens, attention = (
             torch.from_numpy(self.expected[name])[:, 0, 0] for name in ("token_ids", "attention_mask")
         )
-        given = (golden.picture("set1.image"), golden.picture("set1.flow"), tokens, attention)
-        self.seen = self.network.as_observed(*given)
-        self.prediction = self.network.decide(*self.seen)
+        inputs = (golden.picture("set1.image"), golden.picture("set1.flow"), tokens, attention)
+        self.arguments = self.network.as_observed(*inputs)
+        self.prediction = self.network.decide(*self.arguments)
         self._derive()
 
     def _keep(self, name: str, value: Tensor) -> None:
@@ -56,20 +56,21 @@ class Run:
         net = self.network
 
         def out(part: torch.nn.Module, *names: str) -> None:
-            def record(module, given, made):
-                for name, value in zip(names, made if isinstance(made, tuple) else (made,), strict=False):
+            def record(module, inputs, output):
+                outputs = output if isinstance(output, tuple) else (output,)
+                for name, value in zip(names, outputs, strict=False):
                     self._keep(name, value)
 
             part.register_forward_hook(record)
 
         def into(part: torch.nn.Module, name: str) -> None:
-            def record(module, given):
-                if given[0].shape[:2] != (1, 820):  # what only the figure of attention asks for
-                    self._keep(name, given[0])
+            def record(module, inputs):
+                if inputs[0].shape[:2] != (1, 820):  # what only the figure of attention asks for
+                    self._keep(name, inputs[0])
 
             part.register_forward_pre_hook(record)
 
-        net.language.bert.register_forward_hook(lambda m, a, made: self._keep("bert", made.last_hidden_state))
+        net.language.bert.register_forward_hook(lambda m, a, out: self._keep("bert", out.last_hidden_state))
         out(net.language, "language_project")
         for name, body in {"rgb": net.appearance.body, "flow": net.motion.body}.items():
             for level in range(1, 5):
@@ -92,27 +93,27 @@ class Run:
 
     def _derive(self) -> None:
         """What this network never holds as one tensor."""
-        made = self.prediction
-        self._keep("logits", made.logits[:, None])
+        prediction = self.prediction
+        self._keep("logits", prediction.logits[:, None])
         for name in ("fuse_rgb", "fuse_flow"):
             levels = [self.stages.pop(f"{name}/{level}").relu() for level in (2, 1, 0)]
             self._keep(name, torch.cat([resized(x, levels[-1].shape[-2:]) for x in levels], dim=1))
-        for name, stream in {"vision_map": made.appearance, "flow_map": made.motion}.items():
-            self._keep(name, tangent(torch.einsum("nkhw,nk->nhw", stream, made.sentence), 1.0)[:, None])
-        looks, moves = (x.detach().flatten(2)[0] for x in (made.appearance, made.motion))
-        self._keep("vision_flow_map", tangent(looks.T @ moves, 1.0)[None])
+        for name, stream in {"vision_map": prediction.appearance, "flow_map": prediction.motion}.items():
+            self._keep(name, tangent(torch.einsum("nkhw,nk->nhw", stream, prediction.sentence), 1.0)[:, None])
+        appearance, motion = (x.detach().flatten(2)[0] for x in (prediction.appearance, prediction.motion))
+        self._keep("vision_flow_map", tangent(appearance.T @ motion, 1.0)[None])
 
     def difference(self, name: str) -> tuple[float, int]:
         """Largest difference from the reference in units of its standard deviation, and of how many numbers.
 
         A stage that we compute only where it is needed is compared there.
         """
-        told, ours = self.statistics[name], self.stages[name]
-        shape, index = told["shape"], torch.tensor(told["sample_index"])
-        theirs = torch.tensor(told["sample_value"], dtype=torch.float64)
+        reference, ours = self.statistics[name], self.stages[name]
+        shape, index = reference["shape"], torch.tensor(reference["sample_index"])
+        theirs = torch.tensor(reference["sample_value"], dtype=torch.float64)
         if list(ours.shape) == [1, *shape[1:]] and shape[0] == 3 and name in ("bert", "language_project"):
             ours = ours.expand(shape)  # the reference reads the sentence three times
-        ours, wanted = (
+        ours, chosen = (
             ours.reshape(-1, *ours.shape[-(len(shape) - 1) :]),
             torch.ones(len(index), dtype=torch.bool),
         )
@@ -120,19 +121,19 @@ class Run:
             whole = torch.full(shape, torch.nan)
             cells = slice(20, 420) if shape[1] == 820 else slice(None)
             whole[TARGET, cells] = ours[0]
-            ours, wanted = whole, ~whole.reshape(-1)[index].isnan()
-        apart = (ours.reshape(-1)[index].double() - theirs)[wanted].abs()
-        return apart.max().item() / told["std"], len(apart)
+            ours, chosen = whole, ~whole.reshape(-1)[index].isnan()
+        apart = (ours.reshape(-1)[index].double() - theirs)[chosen].abs()
+        return apart.max().item() / reference["std"], len(apart)
 
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
     """The Run; `pytest -s` shows its figures."""
-    made = Run()
-    yield made
-    apart = np.abs(made.stages["logits"].numpy() - made.expected["logits"])
+    it = Run()
+    yield it
+    apart = np.abs(it.stages["logits"].numpy() - it.expected["logits"])
     print("\n\nlargest difference from the reference, in its standard deviations")
-    print("\n".join(f"{stage:26} {made.difference(stage)[0]:.1e}" for stage in STAGES))
+    print("\n".join(f"{stage:26} {it.difference(stage)[0]:.1e}" for stage in STAGES))
     print(f"logits by themselves: {apart.max():.1e} at most, {apart.mean():.1e} on average")
 
 
@@ -176,7 +177,7 @@ def test_logits_and_alignment_maps(run):
 
 def test_four_tensors_give_the_same_logits(run):
     with torch.no_grad():
-        alone = run.network.segment(*run.seen)
+        alone = run.network.segment(*run.arguments)
     assert alone.shape == (1, 1, 320, 320) and torch.equal(alone[:, 0], run.prediction.logits)
 
 
@@ -188,7 +189,7 @@ def test_four_tensors_give_the_same_logits(run):
     ],
 )
 def test_without_a_quirk_the_logits_move_as_far_as_the_reference_s(run, quirk, variant):
-    told = json.loads((golden.FOLDER / "sensitivity_and_flops.json").read_text())["variants"][variant]
+    reference = json.loads((golden.FOLDER / "sensitivity_and_flops.json").read_text())["variants"][variant]
     parts = [
         (part, name)
         for part in run.network.modules()
@@ -199,15 +200,15 @@ def test_without_a_quirk_the_logits_move_as_far_as_the_reference_s(run, quirk, v
     for part, name in parts:
         setattr(part, name, False)
     with torch.no_grad():
-        apart = np.abs(run.network.segment(*run.seen).numpy() - run.expected["logits"])
+        apart = np.abs(run.network.segment(*run.arguments).numpy() - run.expected["logits"])
     for part, name in parts:
         setattr(part, name, True)
-    assert apart.max() == pytest.approx(told["logits_max"], rel=1e-2)
-    assert apart.mean() == pytest.approx(told["logits_mean"], rel=1e-2)
+    assert apart.max() == pytest.approx(reference["logits_max"], rel=1e-2)
+    assert apart.mean() == pytest.approx(reference["logits_mean"], rel=1e-2)
 
 
 def test_losses_and_the_norm_of_every_gradient(run):
-    told = json.loads((golden.FOLDER / "set1_losses_and_gradients.json").read_text())
+    reference = json.loads((golden.FOLDER / "set1_losses_and_gradients.json").read_text())
     mask = golden.truth()
     batch = Batch(None, None, mask, None, None, None, None, TARGET, [], [])
     terms = PublishedObjective(PublishedLoss(limit=1), alignment=True)(run.prediction, batch)
@@ -219,13 +220,13 @@ def test_losses_and_the_norm_of_every_gradient(run):
         "loss": "total_loss",
     }
     for ours, name in theirs.items():
-        assert terms[ours].item() == pytest.approx(told["losses"][name], rel=5e-5), ours
+        assert terms[ours].item() == pytest.approx(reference["losses"][name], rel=5e-5), ours
     terms["loss"].backward()
     compared = 0
     for name, parameter in run.network.named_parameters():
-        norm = told["gradient_l2"][their_name(name)]
+        norm = reference["gradient_l2"][their_name(name)]
         if norm > 1e-6:
             assert parameter.grad.norm().item() == pytest.approx(norm, rel=1e-2), name
             compared += 1
-    with_gradient = {key for key, norm in told["gradient_l2"].items() if norm and norm > 1e-6}
+    with_gradient = {key for key, norm in reference["gradient_l2"].items() if norm and norm > 1e-6}
     assert compared == len({key for key in with_gradient if not key.startswith("model.")}) > 800

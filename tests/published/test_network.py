@@ -42,7 +42,7 @@ class Pair:
         frames, flow = torch.randn(2, 2, 3, 3, 64, 96)
         attention = torch.ones(2, 9, dtype=torch.long)
         attention[0, 6:] = 0
-        self.given = (frames, flow, torch.randint(0, tiny.VOCABULARY, (2, 9)), attention)
+        self.inputs = (frames, flow, torch.randint(0, tiny.VOCABULARY, (2, 9)), attention)
         self.mask = torch.zeros(2, 64, 96)
         self.mask[:, 10:40, 20:70] = 1
 
@@ -53,17 +53,17 @@ def pair() -> Pair:
 
 
 def test_the_savings_change_neither_logits_nor_losses_nor_gradients(pair):
-    outputs = pair.plain(*pair.given)
+    outputs = pair.plain(*pair.inputs)
     expected = pair.plain.losses(outputs, pair.mask)
     sum(expected.values()).backward()
-    prediction = pair.ours.decide(*pair.ours.as_observed(*pair.given))
+    prediction = pair.ours.decide(*pair.ours.as_observed(*pair.inputs))
     batch = Batch(None, None, pair.mask, None, None, None, None, 2, [], [])
     terms = PublishedObjective(PublishedLoss(limit=1), alignment=True)(prediction, batch)
     terms["loss"].backward()
 
     assert (prediction.logits - outputs[0][:, 0]).abs().max() < 1e-4 * outputs[0].std()
     with torch.no_grad():
-        assert torch.equal(pair.ours(*pair.given)[:, 0], prediction.logits)
+        assert torch.equal(pair.ours(*pair.inputs)[:, 0], prediction.logits)
     for name, term in expected.items():
         assert terms[name].item() == pytest.approx(term.item(), rel=1e-5), name
     theirs = {name: p.grad for name, p in pair.plain.named_parameters()}
@@ -203,12 +203,12 @@ def test_recomputing_changes_neither_gradients_nor_statistics():
     )
     x = torch.randn(4, 2, 9, 9)
     before = {name: value.clone() for name, value in layer.state_dict().items()}
-    found = []
+    results = []
     for run in (lambda x: layer(x), lambda x: recomputed(layer, x)):
         layer.load_state_dict(before)
         layer.zero_grad()
         run(x.requires_grad_()).square().sum().backward()
-        found.append([*(p.grad.clone() for p in layer.parameters()), *(b.clone() for b in layer.buffers())])
-    for one, other in zip(*found, strict=True):
+        results.append([*(p.grad.clone() for p in layer.parameters()), *(b.clone() for b in layer.buffers())])
+    for one, other in zip(*results, strict=True):
         assert torch.equal(one, other)
     assert layer[1].num_batches_tracked == 1 and layer[1].momentum == 0.1

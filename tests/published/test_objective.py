@@ -53,10 +53,10 @@ def test_the_map_of_all_pairs_is_never_held(monkeypatch):
     class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
             nonlocal largest
-            made = operation(*args, **(kwargs or {}))
-            if isinstance(made, torch.Tensor):
-                largest = max(largest, made.untyped_storage().nbytes() // made.element_size())
-            return made
+            output = operation(*args, **(kwargs or {}))
+            if isinstance(output, torch.Tensor):
+                largest = max(largest, output.untyped_storage().nbytes() // output.element_size())
+            return output
 
     rows = 4
     monkeypatch.setattr(objective, "PAIRS", rows * H * W)
@@ -76,9 +76,9 @@ def test_without_gradient_the_value_is_the_same():
 
 
 def test_only_one_stream_may_want_a_gradient():
-    looks, moves = streams()
-    pair_entropy(looks, moves.detach(), mask()).backward()
-    assert looks.grad.abs().sum() > 0 and moves.grad is None
+    appearance, motion = streams()
+    pair_entropy(appearance, motion.detach(), mask()).backward()
+    assert appearance.grad.abs().sum() > 0 and motion.grad is None
 
 
 def test_tangent_is_bounded_by_the_limit():
@@ -87,8 +87,8 @@ def test_tangent_is_bounded_by_the_limit():
     assert tangent(cosine, 1.0)[-1] > 1e6, "as published: all but unbounded, and of the right sign"
 
 
-def prediction(logits, looks, moves, sentence) -> Prediction:
-    return Prediction(logits, logits, logits, looks, moves, sentence, torch.zeros(len(logits), 1, 1, 1))
+def prediction(logits, appearance, motion, sentence) -> Prediction:
+    return Prediction(logits, logits, logits, appearance, motion, sentence, torch.zeros(len(logits), 1, 1, 1))
 
 
 def batch(masks) -> Batch:
@@ -96,16 +96,16 @@ def batch(masks) -> Batch:
 
 
 def test_undecided_costs_ln_2_a_term():
-    looks = torch.zeros(N, K, 4, 5)
+    appearance = torch.zeros(N, K, 4, 5)
     terms = PublishedObjective(PublishedLoss(limit=1), alignment=True)(
-        prediction(torch.zeros(N, 16, 20), looks, looks, torch.zeros(N, K)), batch(mask(16, 20))
+        prediction(torch.zeros(N, 16, 20), appearance, appearance, torch.zeros(N, K)), batch(mask(16, 20))
     )
     assert {name: round(t.item(), 5) for name, t in terms.items() if name != "loss"} == dict.fromkeys(
         ("final", "appearance_language", "motion_language", "appearance_motion"), round(math.log(2), 5)
     )
     assert terms["loss"].item() == pytest.approx(4 * math.log(2), abs=1e-5)
     assert set(PublishedObjective(PublishedLoss(limit=1), alignment=False)(
-        prediction(torch.zeros(N, 16, 20), looks, looks, torch.zeros(N, K)), batch(mask(16, 20))
+        prediction(torch.zeros(N, 16, 20), appearance, appearance, torch.zeros(N, K)), batch(mask(16, 20))
     )) == {"loss", "final"}  # fmt: skip
 
 

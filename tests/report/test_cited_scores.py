@@ -63,7 +63,7 @@ def test_what_is_called_mean_precision_is_one():
 
 
 def test_what_is_unknown_is_shown_empty():
-    shown = cited_scores.blank_unknown(cited_scores.other_scores(result("jhmdb")))
-    row = shown.loc[("J-HMDB-Sentences", "MTTR (window 10)")]
+    table = cited_scores.blank_unknown(cited_scores.other_scores(result("jhmdb")))
+    row = table.loc[("J-HMDB-Sentences", "MTTR (window 10)")]
     assert row["mAP (COCO)"] == 39.2 and row["P@0.5"] == "" and row["mean precision"] == ""
-    assert "nan" not in shown.to_html().lower()
+    assert "nan" not in table.to_html().lower()

@@ -297,8 +297,8 @@ def test_compared_bars_are_one_group_a_kind():
 
 
 def test_ladder_has_a_bar_a_rung_with_its_interval():
-    found = tables.ladder_cells(cells(**{"B": [0.2, 0.3, 0.4], "B+M": [0.6]}), "d")
-    figure = charts.ladder(found)
+    table = tables.ladder_cells(cells(**{"B": [0.2, 0.3, 0.4], "B+M": [0.6]}), "d")
+    figure = charts.ladder(table)
     (axis,) = figure.axes
     assert heights(axis) == pytest.approx([0.3, 0.6])
     assert [t.get_text() for t in axis.get_xticklabels()] == ["B", "B+M"]
@@ -313,8 +313,8 @@ def test_ladder_kinds_have_a_panel_each():
 
 
 def test_ladder_of_data_without_kinds_shows_all():
-    found = tables.ladder_cells(cells(B=[0.2]), "d").query("kind == 'all'")
-    assert [axis.get_title() for axis in charts.ladder_kinds(found).axes] == ["all"]
+    table = tables.ladder_cells(cells(B=[0.2]), "d").query("kind == 'all'")
+    assert [axis.get_title() for axis in charts.ladder_kinds(table).axes] == ["all"]
 
 
 def test_curves_draw_every_term_validation_and_rate():
@@ -354,9 +354,9 @@ def test_overview_counts_samples():
 
 
 def test_strips_outline_the_annotated_frame():
-    shown, mask = example(), example().truth
+    sample, mask = example(), example().truth
     figure = pictures.film_strips(
-        [("one", np.stack([shown.frame] * 3), {1: mask}), ("two", shown.frame[None], {})]
+        [("one", np.stack([sample.frame] * 3), {1: mask}), ("two", sample.frame[None], {})]
     )
     drawn = [len(axis.images) for axis in figure.axes]
     assert drawn == [1, 1, 1, 1, 0, 0]
@@ -365,10 +365,10 @@ def test_strips_outline_the_annotated_frame():
 
 
 def test_flow_strips_have_a_key_of_the_fastest():
-    shown = example()
+    sample = example()
     flow = np.zeros((2, 2, 16, 24), np.float32)
     flow[:, 0] = 2.5
-    figure = pictures.flow_strips([("one", np.stack([shown.frame] * 2), flow)])
+    figure = pictures.flow_strips([("one", np.stack([sample.frame] * 2), flow)])
     assert [len(axis.images) for axis in figure.axes] == [1, 1, 0, 1, 1, 1]
     assert {"one", "rim: 2.5 px/frame"} <= set(texts(figure))
 
@@ -390,23 +390,23 @@ def test_colour_wheel_is_white_at_rest_and_saturated_at_the_rim():
 
 
 def test_painting_changes_the_mask_alone():
-    shown = example()
-    changed = (pictures.paint(shown.frame, shown.truth) != shown.frame).any(axis=2)
-    assert changed.any() and not (changed & ~shown.truth).any()
+    sample = example()
+    changed = (pictures.paint(sample.frame, sample.truth) != sample.frame).any(axis=2)
+    assert changed.any() and not (changed & ~sample.truth).any()
 
 
 def test_cases_are_a_row_each_with_word_and_sentence():
     figure = pictures.cases([example(), example(iou=1.0)], ["best", "worst"])
     assert len(figure.axes) == 10 and all(axis.images for axis in figure.axes)
     written = " ".join(" ".join(texts(figure)).split())
-    for shown in ("best, IoU 0.25", "worst, IoU 1.00", "the red circle", "“red”", "coarse mask"):
-        assert shown in written
+    for text in ("best, IoU 0.25", "worst, IoU 1.00", "the red circle", "“red”", "coarse mask"):
+        assert text in written
 
 
 def test_attention_shows_content_words_by_their_share():
-    shown = example()
-    assert pictures.content_words(shown) == [2, 3], "no article, no [CLS]"
-    figure = pictures.attention(shown, words=3)
+    sample = example()
+    assert pictures.content_words(sample) == [2, 3], "no article, no [CLS]"
+    figure = pictures.attention(sample, words=3)
     bars = [bar.get_width() for bar in figure.axes[-1].patches]
     assert bars == pytest.approx([10, 10, 90, 10, 10])  # the object is one cell
     assert [axis.get_title() for axis in figure.axes] == ["red", "circle", "", ""]
@@ -468,8 +468,8 @@ def index_pages(reports):
 
 
 def test_both_lists_hold_every_run(reports):
-    found = runs.runs(reports)
-    assert [run.name for run in found] == ['"><script>x', "broken", "full", "going"]
+    every_run = runs.runs(reports)
+    assert [run.name for run in every_run] == ['"><script>x', "broken", "full", "going"]
     for page in index_pages(reports):
         for name in ("full", "going", "broken", "0.800", "0.900", "shapes-test", "2024-05-06", "0123456789+"):
             assert name in page
@@ -617,14 +617,14 @@ def test_command_line(reports, capsys):
 
 def test_figures_are_saved_beside_the_run(tmp_path):
     figure = charts.comparison_bars(tables.comparison({"full": result()}, "shapes-test"))
-    shown = pages.save(figure, tmp_path, "compared")
+    image = pages.save(figure, tmp_path, "compared")
     file = tmp_path / "figures" / "compared.png"
-    assert shown.data == file.read_bytes(), "the notebook shows what is on disk"
+    assert image.data == file.read_bytes(), "the notebook shows what is on disk"
     with Image.open(file) as picture:
         assert picture.width > 100 and len(picture.convert("RGB").getcolors(256)) > 10
 
 
 def test_closing_says_where_files_are_and_how_to_make_them(tmp_path):
-    said = pages.closing(experiment(run="no-such-run"), "03_train")
-    assert "reports/no-such-run/03_train.ipynb" in said and "params" not in said and str(ROOT) not in said
+    text = pages.closing(experiment(run="no-such-run"), "03_train")
+    assert "reports/no-such-run/03_train.ipynb" in text and "params" not in text and str(ROOT) not in text
     assert str(tmp_path) in pages.closing(experiment(reports=str(tmp_path)), "03_train")

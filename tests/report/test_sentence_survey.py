@@ -37,7 +37,7 @@ def test_words_and_verbs():
 def test_counts_by_hand():
     table = sentence_survey.counts(TEXTS)
     assert list(table) == ["one", "two"]
-    found = table["one"].to_dict()
+    column = table["one"].to_dict()
     expected = {
         "sentences": "4",
         "videos": "2",
@@ -56,7 +56,7 @@ def test_counts_by_hand():
         "sentences with neither": "50.0%",
         "sentences that say where": "25.0%",
     }
-    assert {key: found[key] for key in expected} == expected
+    assert {key: column[key] for key in expected} == expected
     assert table.loc["distinct verbs", "two"] == "2"
 
 
@@ -76,8 +76,8 @@ def test_tokens_of_a_vocabulary_that_is_made_for_the_purpose():
 
 
 def test_a_handful_of_examples():
-    shown = sentence_survey.examples(TEXTS, 2)
-    assert shown[0] == "one: the dog is running up the stairs" and len(shown) == 4
+    lines = sentence_survey.examples(TEXTS, 2)
+    assert lines[0] == "one: the dog is running up the stairs" and len(lines) == 4
 
 
 def test_figure_has_a_row_a_data_set_and_tells_verbs_of_motion():
@@ -92,8 +92,8 @@ def test_figure_has_a_row_a_data_set_and_tells_verbs_of_motion():
 
 def test_annotation_files_alone_are_enough(tmp_path):
     data = Data(evaluate_on=["jhmdb"], roots={"a2d": str(tmp_path / "a"), "jhmdb": str(tmp_path / "j")})
-    found = roots(data)
-    assert found == {"a2d": tmp_path / "a", "jhmdb": tmp_path / "j"}
+    folders = roots(data)
+    assert folders == {"a2d": tmp_path / "a", "jhmdb": tmp_path / "j"}
     (tmp_path / "a" / "text_annotations").mkdir(parents=True)
     (tmp_path / "j").mkdir()
     (tmp_path / "a" / "text_annotations" / "a2d_annotation.txt").write_text(
@@ -122,22 +122,22 @@ def real() -> list[str]:
     a2d, jhmdb = SHARED / "a2d_annotation.txt", SHARED / "jhmdb_samples.csv"
     if not (a2d.is_file() and jhmdb.is_file()):
         pytest.skip("the real annotation files are not part of the repository")
-    said = [query for _, (query,) in columns(a2d, "query")]
-    assert len(said) == 6655
-    listed = dict.fromkeys(tuple(row) for _, row in columns(jhmdb, "video_id", "query"))
-    assert len(listed) == 928
-    return said + [query for _, query in listed]
+    queries = [query for _, (query,) in columns(a2d, "query")]
+    assert len(queries) == 6655
+    rows = dict.fromkeys(tuple(row) for _, row in columns(jhmdb, "video_id", "query"))
+    assert len(rows) == 928
+    return queries + [query for _, query in rows]
 
 
 def test_the_text_path_takes_all_real_sentences(real, tmp_path):
     """Normalised, mirrored, tokenised and read by a network, nothing is lost, cut or not a number."""
-    said = [normalise(sentence) for sentence in real]
-    assert all(said) and all(mirror(mirror(sentence)) == sentence for sentence in said)
+    sentences = [normalise(sentence) for sentence in real]
+    assert all(sentences) and all(mirror(mirror(sentence)) == sentence for sentence in sentences)
     language = Language(name="small", width=16, layers=1, heads=2, vocabulary=300)  # most words in pieces
-    words = tokenizer(language, tmp_path, said)
+    words = tokenizer(language, tmp_path, sentences)
     network = Network(tiny.model(language=language.model_dump()), len(words)).eval()
-    for start in range(0, len(said), 512):
-        batch = said[start : start + 512]
+    for start in range(0, len(sentences), 512):
+        batch = sentences[start : start + 512]
         ids, mask = encode(words, batch, language.max_words)
         assert words.unk_token_id not in ids and ids.shape[1] < language.max_words
         with torch.inference_mode():

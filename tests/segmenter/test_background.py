@@ -19,20 +19,20 @@ def test_the_same_items_in_the_same_order():
 
 
 def test_it_is_ahead_by_what_was_asked_and_no_more():
-    made = []
+    results = []
 
     def items():
         for i in range(50):
-            made.append(i)
+            results.append(i)
             yield i
 
     coming = ahead(items(), 4)
     assert next(coming) == 0
     deadline = time.monotonic() + 5
-    while len(made) < 6 and time.monotonic() < deadline:
+    while len(results) < 6 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)
-    assert len(made) == 6  # one taken, four that wait, one in the worker's hand
+    assert len(results) == 6  # one taken, four that wait, one in the worker's hand
     coming.close()
     assert workers() == 0
 

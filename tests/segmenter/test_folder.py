@@ -41,9 +41,11 @@ def whole(run, tmp_path_factory):
 def contents(folder) -> dict[str, bytes]:
     """Every file with its content, without seconds of the clock; the overlay's name only: see `overlay`."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    found = {str(file.relative_to(folder)): file.read_bytes() for file in files}
-    found["segmentation.json"] = json.dumps({**json.loads(found["segmentation.json"]), "seconds": 0}).encode()
-    return found | {"overlay.mp4": b""}
+    content = {str(file.relative_to(folder)): file.read_bytes() for file in files}
+    content["segmentation.json"] = json.dumps(
+        {**json.loads(content["segmentation.json"]), "seconds": 0}
+    ).encode()
+    return content | {"overlay.mp4": b""}
 
 
 def overlay(folder) -> np.ndarray:
@@ -63,17 +65,17 @@ def test_what_the_command_writes(run, whole):
         assert float(row["time"]) == pytest.approx(answer.time, abs=1e-4)
         assert float(row["confidence"]) == pytest.approx(answer.confidence[n], abs=1e-4)
         assert float(row["area"]) == pytest.approx(answer.masks[n].mean(), abs=1e-6)
-        kept = np.asarray(Image.open(whole / "masks" / str(n + 1) / f"{answer.index:06d}.png"))
-        assert np.array_equal(kept, answer.masks[n])
+        png = np.asarray(Image.open(whole / "masks" / str(n + 1) / f"{answer.index:06d}.png"))
+        assert np.array_equal(png, answer.masks[n])
     assert len(overlay(whole)) == COUNT
 
 
 def test_run_lengths_hold_the_same_masks(run, whole, tmp_path):
     segment_to_folder(Segmenter.from_run(run), run / "clip.mp4", SENTENCES, tmp_path, "rle", progress=False)
-    told = json.loads((tmp_path / "masks.json").read_text())
-    assert told["sentences"] == SENTENCES and not (tmp_path / "masks").exists()
+    record = json.loads((tmp_path / "masks.json").read_text())
+    assert record["sentences"] == SENTENCES and not (tmp_path / "masks").exists()
     assert (tmp_path / "confidence.csv").read_bytes() == (whole / "confidence.csv").read_bytes()
-    for frame in told["frames"]:
+    for frame in record["frames"]:
         for n, code in enumerate(frame["rle"], 1):
             png = np.asarray(Image.open(whole / "masks" / str(n) / f"{frame['frame']:06d}.png"))
             assert np.array_equal(coco.decode(code).astype(bool), png)
@@ -83,13 +85,13 @@ def test_run_lengths_hold_the_same_masks(run, whole, tmp_path):
 @pytest.mark.parametrize("after", [0, 4, COUNT - 1])
 def test_a_stopped_job_goes_on_to_the_same_results(run, whole, tmp_path, monkeypatch, masks, after):
     segmenter = Segmenter.from_run(run)
-    answer, done = Segmenter._answer, []
+    answer, indices = Segmenter._answer, []
 
-    def stops(self, shown, canvas):
-        if len(done) == after:
+    def stops(self, view, canvas):
+        if len(indices) == after:
             raise KeyboardInterrupt
-        done.append(shown.index)
-        return answer(self, shown, canvas)
+        indices.append(view.index)
+        return answer(self, view, canvas)
 
     monkeypatch.setattr(Segmenter, "_answer", stops)
     with pytest.raises(KeyboardInterrupt):
@@ -104,14 +106,14 @@ def test_a_stopped_job_goes_on_to_the_same_results(run, whole, tmp_path, monkeyp
     monkeypatch.setattr(
         Segmenter,
         "_answer",
-        lambda self, shown, canvas: done.append(shown.index) or answer(self, shown, canvas),
+        lambda self, view, canvas: indices.append(view.index) or answer(self, view, canvas),
     )
     segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, tmp_path, masks, progress=False)
-    assert done == list(range(COUNT)), "every frame once"
+    assert indices == list(range(COUNT)), "every frame once"
     if masks == "png":
         assert contents(tmp_path) == contents(whole)
-        made, expected = overlay(tmp_path), overlay(whole)
-        assert np.abs(made - expected).mean() < 6 < np.abs(made[1:] - expected[:-1]).mean()
+        frames, expected = overlay(tmp_path), overlay(whole)
+        assert np.abs(frames - expected).mean() < 6 < np.abs(frames[1:] - expected[:-1]).mean()
     else:
         assert (tmp_path / "confidence.csv").read_bytes() == (whole / "confidence.csv").read_bytes()
 
@@ -164,8 +166,8 @@ def test_the_command_line(run, whole, tmp_path, capsys):
 )
 def test_refusals_are_one_line_and_leave_nothing(run, tmp_path, capsys, video, sentence, reason):
     assert tiny.command("segment", run / video, sentence, "--run", run, "--out", tmp_path / "out") == 1
-    told = capsys.readouterr().err
-    assert reason in told and "Traceback" not in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert reason in message and "Traceback" not in message and message.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 

@@ -21,19 +21,19 @@ def test_the_same_flow_as_the_store_keeps(tmp_path, height):
     write_video(tmp_path / "clip.mp4", FRAMES)
     store = FlowStore(tmp_path / "flow", estimator(settings.flow), height)
     store.ensure("clip", tmp_path / "clip.mp4")
-    kept = torch.from_numpy(store.read("clip", tmp_path / "clip.mp4", range(5)))
-    made = list(intake(open_video(tmp_path / "clip.mp4"), settings))
+    pairs = torch.from_numpy(store.read("clip", tmp_path / "clip.mp4", range(5)))
+    views = list(intake(open_video(tmp_path / "clip.mp4"), settings))
     assert torch.equal(
-        torch.stack([shown.picture.flow for shown in made]), geometry.fit_flow(kept, 48, (40, 60))
+        torch.stack([view.picture.flow for view in views]), geometry.fit_flow(pairs, 48, (40, 60))
     )
-    frames = torch.from_numpy(np.stack([shown.frame for shown in made])).permute(0, 3, 1, 2)
-    assert torch.equal(torch.stack([shown.picture.frame for shown in made]), geometry.fit_frames(frames, 48))
+    frames = torch.from_numpy(np.stack([view.frame for view in views])).permute(0, 3, 1, 2)
+    assert torch.equal(torch.stack([view.picture.frame for view in views]), geometry.fit_frames(frames, 48))
 
 
 def test_beginning_late_gives_the_rest(tmp_path):
     settings = experiment(data={"size": 48})
     whole, rest = list(intake(open_video(FRAMES), settings)), list(intake(open_video(FRAMES), settings, 3))
-    assert [shown.index for shown in rest] == [3, 4]
+    assert [view.index for view in rest] == [3, 4]
     for one, other in zip(rest, whole[3:], strict=True):
         assert torch.equal(one.picture.flow, other.picture.flow) and one.time == other.time
 
@@ -41,7 +41,7 @@ def test_beginning_late_gives_the_rest(tmp_path):
 def test_without_motion_no_flow_is_estimated(monkeypatch):
     settings = experiment(data={"size": 48}, model={"motion": False})
     monkeypatch.setattr("mmvs.segmenter.intake.estimator", None)
-    assert not any(shown.picture.flow.any() for shown in intake(open_video(FRAMES), settings))
+    assert not any(view.picture.flow.any() for view in intake(open_video(FRAMES), settings))
 
 
 def test_flow_is_estimated_at_the_videos_size_up_to_a_limit():

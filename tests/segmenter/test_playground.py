@@ -23,8 +23,8 @@ FRAMES = np.random.default_rng(0).integers(0, 255, (4, 24, 32, 3), dtype=np.uint
 
 
 def test_an_overlay_is_played_from_inside_the_page(segmenter):
-    shown = playground.play(list(segmenter.segment(FRAMES, "the red circle")), ["the red circle"])
-    page = shown._repr_html_()
+    answers = list(segmenter.segment(FRAMES, "the red circle"))
+    page = playground.play(answers, ["the red circle"])._repr_html_()
     assert "data:video/mp4;base64," in page and "<script" not in page
 
 
@@ -64,18 +64,18 @@ class Field:
 
 
 def test_a_changed_sentence_changes_what_is_shown(segmenter, monkeypatch, capsys):
-    fields, shown = [], []
+    fields, pictures = [], []
     widgets = types.SimpleNamespace(
         Text=lambda *a, **k: fields.append(Field(*a, **k)) or fields[-1],
         Output=Field, Layout=lambda **_: None, VBox=list,
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "ipywidgets", widgets)
-    monkeypatch.setattr(playground, "display", shown.append)
+    monkeypatch.setattr(playground, "display", pictures.append)
     playground.ask(segmenter, FRAMES, "the red circle")
     (field,) = fields
     field.value = "a big square"
     field.called({})
-    assert len(shown) == 2 and shown[0].data != shown[1].data
+    assert len(pictures) == 2 and pictures[0].data != pictures[1].data
     field.value = "  "
     field.called({})
-    assert len(shown) == 2 and "empty" in capsys.readouterr().out
+    assert len(pictures) == 2 and "empty" in capsys.readouterr().out

@@ -105,8 +105,8 @@ def test_a_very_large_frame(segmenter, monkeypatch):
 def test_a_view_and_a_start_beyond_the_end(segmenter):
     frames = noise(3)
     for view in (frames[..., ::-1], frames[:, ::-1], frames[::-1]):
-        made, expected = (list(segmenter.segment(x, "the red circle")) for x in (view, view.copy()))
-        assert all(torch.equal(a.canvas, b.canvas) for a, b in zip(made, expected, strict=True))
+        answers, expected = (list(segmenter.segment(x, "the red circle")) for x in (view, view.copy()))
+        assert all(torch.equal(a.canvas, b.canvas) for a, b in zip(answers, expected, strict=True))
     assert list(segmenter.segment(frames, "the red circle", start=20)) == []
 
 

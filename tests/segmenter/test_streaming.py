@@ -63,8 +63,8 @@ def test_equal_to_every_window_for_itself(count, size, stride):
     expected = plainly(network, frames, flow, words, mask, size, stride)
     for batch in (1, 3, 8):
         shared = streaming(network, words, mask, size, stride, batch)
-        made = torch.stack(list(shared(pictures(frames, flow))))
-        assert (made - expected).abs().max() < 1e-5
+        answers = torch.stack(list(shared(pictures(frames, flow))))
+        assert (answers - expected).abs().max() < 1e-5
     # words that were swapped would be seen: the test can fail
     assert (plainly(network, frames, flow, words.flip(0), mask, size, stride) - expected).abs().max() > 1e-4
 
@@ -85,8 +85,8 @@ def test_starting_late_gives_the_rest_of_the_same_answers(stride):
 def test_every_kind_of_network(switches):
     network, (frames, flow), (words, mask) = tiny.network(**switches), video(5), sentences(2)
     expected = plainly(network, frames, flow, words, mask, 3, 1)
-    made = torch.stack(list(streaming(network, words, mask, 3, 1)(pictures(frames, flow))))
-    assert (made - expected).abs().max() < 1e-5
+    answers = torch.stack(list(streaming(network, words, mask, 3, 1)(pictures(frames, flow))))
+    assert (answers - expected).abs().max() < 1e-5
 
 
 def test_each_frame_is_observed_once_and_each_sentence_read_once(monkeypatch):
@@ -97,8 +97,8 @@ def test_each_frame_is_observed_once_and_each_sentence_read_once(monkeypatch):
     monkeypatch.setattr(network, "segment", lambda *a: decided.append(len(a[1].words)) or segment(*a))
     monkeypatch.setattr(network.language, "forward", None)  # whoever reads again fails
     with torch.inference_mode():
-        said = tiny.network().read(words, mask)
-    assert len(list(Streaming(network, said, 5, 2, batch=4)(pictures(frames, flow)))) == 10
+        two_sentences = tiny.network().read(words, mask)
+    assert len(list(Streaming(network, two_sentences, 5, 2, batch=4)(pictures(frames, flow)))) == 10
     assert sum(observed) == 10 and max(observed) <= 4
     assert sum(decided) == 30 and max(decided) <= 4
 

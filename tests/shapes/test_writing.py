@@ -63,12 +63,12 @@ def test_layout(tree):
         assert frame_size(video) == (int(row[4]), int(row[5])) == (64, 64)
         masks = tree / "text_annotations" / "a2d_annotation_with_instances" / row[0]
         assert len(list(masks.glob("*.h5"))) == int(row[7]) == (0 if row[0] in missed else 3)
-    header, *said = rows(tree / "text_annotations" / "a2d_annotation.txt")
+    header, *rows_of_text = rows(tree / "text_annotations" / "a2d_annotation.txt")
     assert header == ["video_id", "instance_id", "query"]
-    assert {row[0] for row in said} == {row[0] for row in videos} - set(missed)
+    assert {row[0] for row in rows_of_text} == {row[0] for row in videos} - set(missed)
     kinds = rows(tree / "sentence_kinds.csv")
     assert kinds[0] == ["video_id", "instance_id", "query", "kind"]
-    assert [row[:3] for row in kinds[1:]] == said and {row[3] for row in kinds[1:]} <= set(KINDS)
+    assert [row[:3] for row in kinds[1:]] == rows_of_text and {row[3] for row in kinds[1:]} <= set(KINDS)
     unseen = rows(tree / "unseen" / "Release" / "videoset.csv")
     assert [(row[0], row[8]) for row in unseen] == [("unseen00000", "1"), ("unseen00001", "1")]
     assert (tree / "unseen" / "text_annotations" / "a2d_missed_videos.txt").read_text() == ""
@@ -123,14 +123,14 @@ def test_resumes_after_a_kill_without_rewriting(tree, tmp_path):
     root = tmp_path / "data"
     shutil.copytree(tree, root)
     whole = contents(root, ".csv", ".txt", ".h5", ".json", ".mp4")
-    lost, kept = root / "Release/clips320H/train00002.mp4", root / "Release/clips320H/train00001.mp4"
-    lost.unlink()
+    missing, other = root / "Release/clips320H/train00002.mp4", root / "Release/clips320H/train00001.mp4"
+    missing.unlink()
     (root / "moving_shapes.json").rename(root / "moving_shapes.unfinished.json")
     (root / "text_annotations/a2d_annotation.txt").unlink()
-    (kept.parent / ".partial-1-train00002.mp4").write_bytes(b"torn")
-    before = kept.stat().st_mtime_ns
+    (other.parent / ".partial-1-train00002.mp4").write_bytes(b"torn")
+    before = other.stat().st_mtime_ns
     writing.write(root, SMALL, progress=False)
-    assert kept.stat().st_mtime_ns == before
+    assert other.stat().st_mtime_ns == before
     assert contents(root, ".csv", ".txt", ".h5", ".json", ".mp4") == whole
     assert not list(root.rglob(".partial-*"))
 
@@ -149,9 +149,9 @@ def test_same_settings_return_at_once_and_others_replace(tree, tmp_path, monkeyp
 
 def test_foreign_folder_and_full_disk_are_refused(tmp_path, monkeypatch):
     (tmp_path / "Release").mkdir()
-    with pytest.raises(OSError, match="not moving shapes") as refused:
+    with pytest.raises(OSError, match="not moving shapes") as error:
         writing.write(tmp_path, SMALL, progress=False)
-    assert refused.value.filename == str(tmp_path)
+    assert error.value.filename == str(tmp_path)
     usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(OSError, match=r"need about \d+ MB, 0 MB are free"):
@@ -204,14 +204,14 @@ def test_held_out_combinations_are_only_in_unseen(clips):
     kept_out = held_out(DEFAULT.seed)
     assert len(kept_out) == round(0.12 * len(SHAPES) * len(COLOURS) * len(MOTIONS)) == 20
     for split, clip in clips:
-        shown = [
+        combinations = [
             {(b.looks.shape, b.looks.colour, b.program[0]), (b.looks.shape, b.looks.colour, b.program[1])}
             for b in clip.scene.bodies
         ]
         if split == "unseen":
-            assert all(shown[sentence.target] & kept_out for sentence in clip.sentences)
+            assert all(combinations[sentence.target] & kept_out for sentence in clip.sentences)
         else:
-            assert not set.union(*shown) & kept_out
+            assert not set.union(*combinations) & kept_out
 
 
 # Sentences, judged anew from the recorded scene
@@ -219,15 +219,16 @@ def test_held_out_combinations_are_only_in_unseen(clips):
 
 def fits(body, sentence) -> bool:
     """Whether the description behind a sentence is true of a body, in other words than the generator's."""
-    said, looks = sentence.description, body.looks
-    if any(value and value != getattr(looks, key) for key, value in vars(said).items() if key in vars(looks)):
+    description, looks = sentence.description, body.looks
+    mentioned = [(key, value) for key, value in vars(description).items() if key in vars(looks)]
+    if any(value and value != getattr(looks, key) for key, value in mentioned):
         return False
-    if said.motion:
-        return said.motion in (body.program[0], body.program[1])
-    if said.program:
+    if description.motion:
+        return description.motion in (body.program[0], body.program[1])
+    if description.program:
         return all(
             m == s or (s == "moving" and m in DIRECTIONS)
-            for s, m in zip(said.program, body.program, strict=True)
+            for s, m in zip(description.program, body.program, strict=True)
         )
     return True
 
@@ -238,24 +239,25 @@ def test_sentences_denote_their_target_alone_and_keep_to_their_kind(clips):
         growing = any("growing" in body.program for body in bodies)
         assert clip.sentences
         for sentence in clip.sentences:
-            target, said = bodies[sentence.target], sentence.description
+            target, description = bodies[sentence.target], sentence.description
             assert [b for b in bodies if fits(b, sentence)] == [target], sentence
-            assert not (growing and said.size)
+            assert not (growing and description.size)
             alike = [b for b in bodies if b is not target and b.looks == target.looks]
             same_motion = [b for b in bodies if b is not target and target.program[0] in b.program]
             if sentence.kind == "appearance":
-                assert not said.motion and not said.program and not alike
+                assert not description.motion and not description.program and not alike
             elif sentence.kind == "motion":
-                assert said.motion and len(alike) >= 2 and not same_motion
-                assert target.program[0] == target.program[1] == said.motion
+                assert description.motion and len(alike) >= 2 and not same_motion
+                assert target.program[0] == target.program[1] == description.motion
             elif sentence.kind == "both":
-                mentioned = {k: v for k, v in vars(said).items() if v and k in ("shape", "colour", "size")}
+                parts = {key: getattr(description, key) for key in ("shape", "colour", "size")}
+                mentioned = {key: value for key, value in parts.items() if value}
                 matching = [b for b in bodies if all(getattr(b.looks, k) == v for k, v in mentioned.items())]
                 assert mentioned and len(matching) >= 2
-                assert said.motion == target.program[0] == target.program[1]
+                assert description.motion == target.program[0] == target.program[1]
                 assert same_motion and not any(b in matching for b in same_motion)
             else:
-                assert said.program and not said.motion
+                assert description.program and not description.motion
 
 
 def test_no_single_frames_flow_tells_the_temporal_target(clips):

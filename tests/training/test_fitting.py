@@ -43,7 +43,7 @@ def test_a_finished_run_is_loaded_not_trained_again(run, trained, monkeypatch):
 def test_a_killed_run_goes_on_from_its_last_checkpoint(run, monkeypatch):
     killed = run.model_copy(update={"run": "killed"})
     step = NetworkTraining.training_step
-    seen: list[int] = []
+    steps: list[int] = []
 
     def dies(self, batch, index):
         if self.global_step == 3:
@@ -56,12 +56,12 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(run, monkeypatch):
     assert not (killed.folder / "checkpoints" / "finished.json").exists()
 
     def counts(self, batch, index):
-        seen.append(self.global_step)
+        steps.append(self.global_step)
         return step(self, batch, index)
 
     monkeypatch.setattr(NetworkTraining, "training_step", counts)
     assert fit(killed, progress=False).steps == 4
-    assert seen == [2, 3]  # the checkpoint of step 2, not a new start
+    assert steps == [2, 3]  # the checkpoint of step 2, not a new start
     assert pd.read_csv(killed.folder / "logs" / "metrics.csv")["val/mean_iou"].count() == 2
 
 
@@ -157,9 +157,9 @@ def test_validation_counts_a_repeated_clip_once(run):
 def test_examples_and_track_show_what_was_scored(run, trained):
     evaluate(trained, progress=False)
     table = pd.read_csv(run.folder / "samples.csv")
-    wanted = table[table.data_set == "moving_shapes-test"].iloc[[3, 0]]
-    shown = examples(trained, "moving_shapes-test", wanted["index"].tolist())
-    for example, row in zip(shown, wanted.itertuples(), strict=True):
+    rows = table[table.data_set == "moving_shapes-test"].iloc[[3, 0]]
+    pictures = examples(trained, "moving_shapes-test", rows["index"].tolist())
+    for example, row in zip(pictures, rows.itertuples(), strict=True):
         assert (example.sentence, example.frame_index) == (row.sentence, row.frame)
         assert example.iou == pytest.approx(row.iou, abs=2e-4)
         assert example.mask.shape == example.truth.shape == example.frame.shape[:2] == example.flow.shape[1:]
@@ -192,7 +192,7 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_kept(run, monkeypatch):
     crowded = run.model_copy(update={"run": "crowded"})
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
     step = NetworkTraining.training_step
-    seen: list[int] = []
+    steps: list[int] = []
 
     def fills(self, batch, index):
         if self.global_step == 3:  # of any file, in bytes: stands in for a disk that is full
@@ -200,7 +200,7 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_kept(run, monkeypatch):
         return step(self, batch, index)
 
     def counts(self, batch, index):
-        seen.append(self.global_step)
+        steps.append(self.global_step)
         return step(self, batch, index)
 
     monkeypatch.setattr(NetworkTraining, "training_step", fills)
@@ -211,7 +211,7 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_kept(run, monkeypatch):
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert not list((crowded.folder / "checkpoints").glob("finished*"))
     monkeypatch.setattr(NetworkTraining, "training_step", counts)
-    assert fit(crowded, progress=False).steps == 4 and seen == [2, 3]
+    assert fit(crowded, progress=False).steps == 4 and steps == [2, 3]
 
 
 def test_the_last_checkpoint_is_the_last_even_where_it_is_not_the_best(run, monkeypatch):

@@ -44,17 +44,19 @@ def jhmdb(trees, tmp_path) -> Path:
 
 def problems(root, **how) -> dict[str, tuple[str, str, str]]:
     """What needs something done: what -> (found, verdict, what to do)."""
-    done = verify(root, progress=False, **how)
-    assert done.healthy == all(f.verdict in findings.HARMLESS for f in done.findings)
+    verification = verify(root, progress=False, **how)
+    assert verification.healthy == all(f.verdict in findings.HARMLESS for f in verification.findings)
     return {
-        f.what: (f.found, f.verdict, f.remedy) for f in done.findings if f.verdict not in findings.HARMLESS
+        f.what: (f.found, f.verdict, f.remedy)
+        for f in verification.findings
+        if f.verdict not in findings.HARMLESS
     }
 
 
-def told(root) -> dict[str, str]:
+def notes(root) -> dict[str, str]:
     """Verdict "explained" or "extra": what -> what is told."""
-    found = verify(root, progress=False).findings
-    return {f.what: f"{f.found}: {f.remedy}" for f in found if f.verdict in ("explained", "extra")}
+    rows = verify(root, progress=False).findings
+    return {f.what: f"{f.found}: {f.remedy}" for f in rows if f.verdict in ("explained", "extra")}
 
 
 def test_healthy_trees(trees):
@@ -76,7 +78,7 @@ def test_published_counts_are_those_of_the_papers():
 def test_real_trees_are_held_to_the_published_counts(a2d, jhmdb):
     for root, what in ((a2d, "videos for train"), (jhmdb, "sentences")):
         (root / "moving_shapes.json").unlink()
-        found, verdict, remedy = problems(root)[what]
+        count, verdict, remedy = problems(root)[what]
         assert verdict == "wrong count" and "get it anew" in remedy
 
 
@@ -93,17 +95,17 @@ def test_a_damaged_a2d_tree(a2d):
         stored = file["reMask"][()]
         del file["reMask"]
         file["reMask"] = stored[..., :-2]
-    found = problems(a2d)
-    assert found["clips missing"] == ("1 of 6", "missing", "put them into Release/clips320H: train00001")
-    assert found["clips"][:2] == ("1 of 5", "corrupt") and "clips320H/train00000.mp4" in found["clips"][2]
-    assert found["annotated videos missing"][2].endswith("train00002")
-    assert found["annotated frames"][1] == "corrupt" and damaged.name in found["annotated frames"][2]
-    assert found["masks"] == (
-        found["masks"][0], "wrong size",
+    rows = problems(a2d)
+    assert rows["clips missing"] == ("1 of 6", "missing", "put them into Release/clips320H: train00001")
+    assert rows["clips"][:2] == ("1 of 5", "corrupt") and "clips320H/train00000.mp4" in rows["clips"][2]
+    assert rows["annotated videos missing"][2].endswith("train00002")
+    assert rows["annotated frames"][1] == "corrupt" and damaged.name in rows["annotated frames"][2]
+    assert rows["masks"] == (
+        rows["masks"][0], "wrong size",
         f"clips and masks are of different releases: test00000/{other.name}",
     )  # fmt: skip
-    assert len(found) == 5 and str(a2d) not in str(found), "files are named from the root on"
-    assert told(a2d)["other clips"] == "1: nothing reads them: stranger"
+    assert len(rows) == 5 and str(a2d) not in str(rows), "files are named from the root on"
+    assert notes(a2d)["other clips"] == "1: nothing reads them: stranger"
 
 
 def test_oddities_of_a2d_are_explained(a2d):
@@ -113,7 +115,7 @@ def test_oddities_of_a2d_are_explained(a2d):
     videoset = a2d / "Release" / "videoset.csv"
     videoset.write_text(videoset.read_text().replace(",13,", ",15,"))
     assert problems(a2d) == {}
-    explained = told(a2d)
+    explained = notes(a2d)
     assert "'1 (copy)' is dropped" in explained["sentences that are used"]
     assert explained["sentences"].endswith("no annotated frame, no sample: train00001 (99)")
     assert "(13 of 15)" in explained["clips' frames"] and "(64)" in explained["clips' height"]
@@ -141,36 +143,36 @@ def test_a_damaged_jhmdb_tree(jhmdb):
     masks[1].unlink()
     scipy.io.savemat(masks[2], {"part_mask": np.ones((32, 64, 13), np.uint8)})
     (jhmdb / "Rename_Images" / "walk" / "stranger").mkdir(parents=True)
-    found = problems(jhmdb)
-    assert found["pictures"][:2] == ("1 of 3", "corrupt") and f"{videos[0]}/00003.png" in found["pictures"][2]
-    assert found["videos with masks missing"][2].endswith(videos[1])
-    assert found["masks"][1] == "wrong size" and "(32, 64)" in found["masks"][2]
-    assert len(found) == 3
-    assert told(jhmdb)["other videos with frames"].endswith("stranger")
+    rows = problems(jhmdb)
+    assert rows["pictures"][:2] == ("1 of 3", "corrupt") and f"{videos[0]}/00003.png" in rows["pictures"][2]
+    assert rows["videos with masks missing"][2].endswith(videos[1])
+    assert rows["masks"][1] == "wrong size" and "(32, 64)" in rows["masks"][2]
+    assert len(rows) == 3
+    assert notes(jhmdb)["other videos with frames"].endswith("stranger")
     shutil.rmtree(pictures[1])
     masks[2].write_bytes(b"no MATLAB")
-    found = problems(jhmdb)
-    assert found["videos with frames missing"][2].endswith(videos[1])
-    assert found["masks"][1] == "corrupt"
+    rows = problems(jhmdb)
+    assert rows["videos with frames missing"][2].endswith(videos[1])
+    assert rows["masks"][1] == "corrupt"
 
 
 def test_oddities_of_jhmdb_are_explained(jhmdb):
     JHMDBSentences(jhmdb)
-    explained = told(jhmdb)
+    explained = notes(jhmdb)
     assert "(11 of 13)" in explained["masks"] and "not 320 x 240" in explained["pictures' size"]
     table = verify(jhmdb, progress=False).table()
     assert table.loc["sampled frames", ["expected", "found", "verdict"]].tolist() == ["9", "9", "ok"]
     file = next((jhmdb / "puppet_mask").glob("*/*/puppet_mask.mat"))
     scipy.io.savemat(file, {"part_mask": np.zeros((64, 64, 15), np.uint8)})
-    found = verify(jhmdb, progress=False).findings
-    remedies = " ".join(f.remedy for f in found if f.what == "masks")
+    rows = verify(jhmdb, progress=False).findings
+    remedies = " ".join(f.remedy for f in rows if f.what == "masks")
     assert "(15 for 13)" in remedies and "nobody" in remedies
 
 
 def test_the_fast_mode_opens_some_videos_only(jhmdb, monkeypatch):
     monkeypatch.setattr(findings, "FAST", 2)
     masks = sorted((jhmdb / "puppet_mask").glob("*/*/puppet_mask.mat"))
-    assert "pictures' size" in told(jhmdb) and verify(jhmdb, fast=True, progress=False).healthy
+    assert "pictures' size" in notes(jhmdb) and verify(jhmdb, fast=True, progress=False).healthy
     for k, picture in enumerate(sorted((jhmdb / "Rename_Images").glob("*/*/00001.png"))):
         picture.write_bytes(b"")
         assert problems(jhmdb)["pictures"][0] == f"{k + 1} of 3"

@@ -19,7 +19,7 @@ def painted(index):
     return np.broadcast_to(bits[None, :, None] * 200 + 20, (*SIZE, 3)).astype(np.uint8)
 
 
-def told(frame):
+def number_in(frame):
     """The index that `painted` put into a frame."""
     bars = frame.mean(axis=(0, 2)).reshape(8, -1).mean(axis=1) > 120
     return sum(1 << k for k in range(8) if bars[k])
@@ -63,7 +63,7 @@ def test_every_index_of_a_long_clip_equals_decoding_everything(tmp_path, name):
     with av.open(str(path)) as container:
         everything = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert frame_count(path) == len(everything) == 90
-    assert [told(frame) for frame in everything] == list(range(90))
+    assert [number_in(frame) for frame in everything] == list(range(90))
     for index in range(90):
         np.testing.assert_array_equal(read_frames(path, [index])[0], everything[index])
 
@@ -81,35 +81,35 @@ def test_the_long_clip_has_what_it_is_meant_to_have(tmp_path):
 def test_indices_may_repeat_and_need_no_order(tmp_path):
     path = encode(tmp_path / "clip.mp4", range(40), **GOP)
     order = [39, 3, 3, 25, 0, 39, 24]
-    assert [told(frame) for frame in read_frames(path, order)] == order
+    assert [number_in(frame) for frame in read_frames(path, order)] == order
     assert read_frames(path, []).shape == (0, *SIZE, 3)
 
 
-def test_only_the_groups_of_wanted_frames_are_decoded(tmp_path, monkeypatch):
+def test_only_the_groups_of_wanted_frames_are_labels(tmp_path, monkeypatch):
     path = encode(tmp_path / "clip.mp4", range(90), **GOP)
-    seen = []
+    labels = []
 
-    def counting(labelled, wanted):
-        return pick(((label, seen.append(label) or frame) for label, frame in labelled), wanted)
+    def counting(labelled, indices):
+        return pick(((label, labels.append(label) or frame) for label, frame in labelled), indices)
 
     pick = files._pick
     monkeypatch.setattr(files, "_pick", counting)
-    assert [told(f) for f in read_frames(path, [2, 86])] == [2, 86]
-    assert len(seen) <= 3 + 3  # 0, 1, 2 of the first group; 84, 85, 86 of the last
-    seen.clear()
+    assert [number_in(f) for f in read_frames(path, [2, 86])] == [2, 86]
+    assert len(labels) <= 3 + 3  # 0, 1, 2 of the first group; 84, 85, 86 of the last
+    labels.clear()
     read_frames(path, [84])
-    assert len(seen) == 1  # a key frame needs no other
+    assert len(labels) == 1  # a key frame needs no other
 
 
-def test_frames_that_nothing_leans_on_are_not_decoded(tmp_path, monkeypatch):
+def test_frames_that_nothing_leans_on_are_not_labels(tmp_path, monkeypatch):
     path = encode(tmp_path / "clip.mp4", range(90), g="250", bf="3")
-    pick, seen = files._pick, []
+    pick, labels = files._pick, []
     monkeypatch.setattr(
-        files, "_pick", lambda frames, wanted: pick((seen.append(1) or f for f in frames), wanted)
+        files, "_pick", lambda frames, indices: pick((labels.append(1) or f for f in frames), indices)
     )
     for index in range(85, 90):  # wanted ones are, whether others lean on them or not
-        assert [told(f) for f in read_frames(path, [index])] == [index]
-    assert len(seen) < 5 * 90 * 2 / 3
+        assert [number_in(f) for f in read_frames(path, [index])] == [index]
+    assert len(labels) < 5 * 90 * 2 / 3
 
 
 def test_written_clip_comes_back(tmp_path):

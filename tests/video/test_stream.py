@@ -20,10 +20,10 @@ H, W, COUNT = 48, 64, 12
 def frames() -> np.ndarray:
     """A bright square that wanders over a grey ramp: every frame differs, and up differs from down."""
     ramp = np.linspace(40, 160, H)[:, None, None] * np.ones((1, W, 3))
-    made = np.repeat(ramp[None], COUNT, axis=0)
+    video = np.repeat(ramp[None], COUNT, axis=0)
     for t in range(COUNT):
-        made[t, 4:16, 4 * t : 4 * t + 12] = (250, 60, 60)
-    return made.astype(np.uint8)
+        video[t, 4:16, 4 * t : 4 * t + 12] = (250, 60, 60)
+    return video.astype(np.uint8)
 
 
 def coded(path, frames, codec="libx264", times=None, container=None, **options):
@@ -75,9 +75,9 @@ def test_containers_and_codecs(frames, tmp_path, name, codec):
 
 
 def test_a_varying_frame_rate_keeps_its_times(frames, tmp_path):
-    shown = [0, 40, 100, 500, 520, 900, 1000, 1100, 1150, 1200, 1900, 2000]
-    source = open_video(coded(tmp_path / "a.mkv", frames, times=shown))
-    assert [round(1000 * seconds) for seconds, _ in source] == shown
+    times = [0, 40, 100, 500, 520, 900, 1000, 1100, 1150, 1200, 1900, 2000]
+    source = open_video(coded(tmp_path / "a.mkv", frames, times=times))
+    assert [round(1000 * seconds) for seconds, _ in source] == times
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -108,8 +108,8 @@ def test_a_text_is_no_video(tmp_path):
 
 
 def test_frames_of_varying_length_are_counted(frames, tmp_path):
-    shown = [0, 40, 100, 500, 520, 900, 1000, 1100, 1150, 1200, 1900, 2000]
-    assert open_video(coded(tmp_path / "a.mkv", frames, times=shown)).count == len(shown)
+    times = [0, 40, 100, 500, 520, 900, 1000, 1100, 1150, 1200, 1900, 2000]
+    assert open_video(coded(tmp_path / "a.mkv", frames, times=times)).count == len(times)
 
 
 def test_a_folder_in_the_order_of_its_numbers(frames, tmp_path):
@@ -135,11 +135,11 @@ def test_odd_sizes(size):
 
 
 @pytest.mark.parametrize(
-    "name, codec, share, told",
+    "name, codec, share, message",
     [("a.mp4", "libx264", 0.67, "of 12 frames"), ("a.webm", "libvpx-vp9", 0.33, "of 0.48 s")],
 )
 def test_a_truncated_file_gives_what_decodes_and_says_where_it_ends(
-    frames, tmp_path, name, codec, share, told
+    frames, tmp_path, name, codec, share, message
 ):
     noise = np.random.default_rng(0).integers(0, 255, frames.shape, dtype=np.uint8)  # frames of equal bytes
     container = {"movflags": "faststart"} if name == "a.mp4" else {}
@@ -148,7 +148,7 @@ def test_a_truncated_file_gives_what_decodes_and_says_where_it_ends(
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     source = open_video(path)
     left = [frame for _, frame in source]
-    assert 1 < len(left) < COUNT and told in source.damage, source.damage
+    assert 1 < len(left) < COUNT and message in source.damage, source.damage
     assert f"frame {len(left) - 1}, at {(len(left) - 1) / 25:.2f} s" in source.damage
     assert all(np.array_equal(one, other) for one, other in zip(left[:2], whole, strict=False))
 
