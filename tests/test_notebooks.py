@@ -97,11 +97,13 @@ def test_a_record_from_elsewhere_stands_for_itself():
 
 
 def test_the_ladder_and_the_question_change_in_part_too():
-    base = config.parameters({})
-    changed = config.parameters(injected(ladder={"seeds": [1, 2]}, ask={"sentences": ["the red car"]}))
-    assert changed.ladder == base.ladder.model_copy(update={"seeds": [1, 2]})
-    assert changed.ask == base.ask.model_copy(update={"sentences": ["the red car"]})
-    assert changed.experiment == SMOKE
+    main, street = (
+        yaml.safe_load((ROOT / "params" / f"{run}.yaml").read_text()) for run in ("moving_shapes", "street")
+    )
+    plan = config.parameters(injected(**main | {"ladder": {"seeds": [1]}})).ladder
+    assert plan == config.LadderPlan(**main["ladder"] | {"seeds": [1]})
+    question = config.parameters(injected(**street | {"ask": {"sentences": ["the red car"]}})).ask
+    assert question == config.Question(**street["ask"] | {"sentences": ["the red car"]})
 
 
 def test_a_parameter_changes_just_itself():
