@@ -61,8 +61,8 @@ lock: ## pin the newest versions that pyproject.toml allows in requirements.lock
 clean: ## forget what was rendered, so that the next report is made anew; data and checkpoints stay
 	rm -rf build .snakemake .pytest_cache .ruff_cache
 
-distclean: clean ## also the environment, the data and every checkpoint
-	rm -rf .venv data mmvs.egg-info
+distclean: clean ## also the environment, moving shapes, their flow and every checkpoint; no data set of others
+	rm -rf .venv mmvs.egg-info data/moving_shapes* data/smoke* data/flow/moving_shapes*
 	find reports -type d \( -name checkpoints -o -name logs -o -name predictions \) -prune -exec rm -rf {} +
 
 # The first Python that runs (version managers leave commands that do not) and has the right version and venv.

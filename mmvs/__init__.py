@@ -2,11 +2,13 @@
 
     Sample --data.clips--> Clip --collate--> Batch --model.Network--> Prediction
                                                                           |
-             metrics.json <--evaluation-- masks  <--        losses.Objective
+                 checkpoints <--training-- loss <--losses.Objective-------+
+                metrics.json <--evaluation-- masks <--answers-------------+
 
-`data` reads A2D-Sentences' layout (`shapes` writes it), `flow` estimates and stores
-optical flow, `model` is the network, `losses` and `metrics` judge it, `training` and
-`evaluation` run it, `segmenter` asks it of any video, `report` draws from what they left on disk.
+`video` decodes, `data` reads A2D-Sentences and J-HMDB-Sentences (`shapes` writes the embedded data set,
+`verify` checks a copy), `flow` estimates and stores optical flow. `model` is the network, `published` that of
+the authors' code, `build` the table of both. `segmenter` segments any video, `report` draws from what lies on
+disk.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -85,7 +85,9 @@ def common(
 
 @app.command()
 def prepare(params: Params, quiet: Quiet = False) -> None:
-    """Write the embedded data if the experiment uses it, and compute the flow of every video.
+    """Write data and compute flow.
+
+    Of the embedded data set, if the experiment uses it; flow of every video.
 
     What exists is kept. Example: mmvs prepare params/moving_shapes.yaml
     """
@@ -100,7 +102,9 @@ def prepare(params: Params, quiet: Quiet = False) -> None:
 def train(
     params: Params, rung: Rung = None, seed: Seed = None, device: Device = None, quiet: Quiet = False
 ) -> None:
-    """Prepare what is missing, then train; a second call goes on where the first stopped.
+    """Train.
+
+    Prepare what is missing first; a second call goes on where the first stopped.
 
     On 4 GPUs: torchrun --standalone --nproc-per-node 4 -m mmvs train params/a2d.yaml
     """
@@ -111,7 +115,9 @@ def train(
 def evaluate(
     params: Params, rung: Rung = None, seed: Seed = None, device: Device = None, quiet: Quiet = False
 ) -> None:
-    """Score an experiment on its data sets, after the data, flow and training that are missing.
+    """Train if need be, and score.
+
+    Score an experiment on its data sets, after the data, flow and training that are missing.
 
     Writes metrics.json and samples.csv. Example: mmvs evaluate params/moving_shapes.yaml --rung B+M --seed 1
     """
@@ -141,7 +147,9 @@ def segment(
     device: Device = None,
     quiet: Quiet = False,
 ) -> None:
-    """Segment what sentences describe in a video: overlay, a mask a frame and sentence, confidence.
+    """Segment a video.
+
+    Write what sentences describe in it: overlay, a mask a frame and sentence, confidence.
 
     A second call goes on where the first stopped. Example:
     mmvs segment clip.mp4 "the red circle" "the square that turns left" --out results
@@ -151,7 +159,7 @@ def segment(
 
     segmenter = Segmenter.from_run(run)
     if unseen := segmenter.unseen_words(sentences):
-        print(f"words that the model has never seen, and guesses: {', '.join(unseen)}", file=sys.stderr)
+        print(f"not in the model's vocabulary, which guesses: {', '.join(unseen)}", file=sys.stderr)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the lines below print the damage
         damage = segment_to_folder(
@@ -168,7 +176,9 @@ def verify(
     fast: Annotated[bool, typer.Option("--fast", help="Open the files of some videos only.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Is a copy of a data set whole? What is missing, corrupt, of the wrong size or extra, and what to do.
+    """Check a data set.
+
+    Is a copy whole? What is missing, corrupt, of the wrong size or extra, and what to do.
 
     Exit status: 0 nothing to do, 1 something is missing or wrong, 2 there is no data set.
     """
@@ -193,7 +203,9 @@ def draw(
     samples: Annotated[Path, typer.Argument(metavar="LIST", help="The CSV file to write.")],
     seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
 ) -> None:
-    """Draw the frames of J-HMDB-Sentences to score: three of every video. The list lies outside its folder.
+    """Draw J-HMDB's frames.
+
+    Those of J-HMDB-Sentences to score: three of every video. The list lies outside its folder.
 
     Name the list in data: {jhmdb_samples: ...}. Example: mmvs draw data/jhmdb-sentences frames.csv
     """
@@ -212,7 +224,9 @@ def index(
     context: typer.Context,
     reports: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("reports"),
 ) -> None:
-    """Write the list of all runs: index.html and README.md of the reports; or render a notebook.
+    """List all runs.
+
+    Write index.html and README.md of the reports; or render a notebook.
 
     Example: mmvs report
     """

@@ -1,6 +1,6 @@
 """One table of networks: a name → the network, and the objective that trains it.
 
-The defaults of each are its class in mmvs/config.py. Nothing else knows which networks there are.
+The parameters of each, with their defaults: a class in mmvs/config.py, and its line in EXPERIMENTS there.
 """
 
 from __future__ import annotations

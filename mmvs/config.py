@@ -180,7 +180,7 @@ def _shared_by_heads(part: Any) -> Any:
 
 
 class Loss(Part):
-    """Weights of the terms (mmvs/losses.py); 0 switches a term off."""
+    """Weights of the terms (mmvs/losses.py); 0 leaves a term out of the sum, and still logs it."""
 
     coarse: float = Field(0.5, ge=0)
     decoder: float = Field(0.5, ge=0)
@@ -190,7 +190,7 @@ class Loss(Part):
     temperature: float = Field(0.1, gt=0)  # of the contrastive form
 
     def decisive(self) -> dict[str, Any]:
-        """What of it decides trained weights, as fingerprints have it."""
+        """The values that decide the trained weights; `fingerprint` hashes them."""
         return self.model_dump(mode="json")
 
 
@@ -200,9 +200,13 @@ class PublishedLoss(Part):
     limit: float = Field(0.95, gt=0, le=1)  # cosines are cut there: tan(x pi/2) has no bound
 
     def decisive(self) -> dict[str, Any]:
-        """What of it decides trained weights, as fingerprints have it: once it had all weights of `Loss`."""
-        changed = {} if self == PublishedLoss() else {"limit": self.limit}
-        return Loss().decisive() | changed
+        """The values that decide the trained weights; `fingerprint` hashes them.
+
+        The constants were in the first fingerprints, when all networks had the parameters of `Loss`.
+        """
+        weights = {"coarse": 0.5, "decoder": 0.5, "cross_modal": 0.1, "temporal": 0.1}
+        form = {"form": "contrastive", "temperature": 0.1}
+        return weights | form | ({} if self == PublishedLoss() else {"limit": self.limit})
 
 
 class Multimodal(Part):
@@ -228,7 +232,7 @@ class Multimodal(Part):
         return _shared_by_heads(self)
 
     def decisive(self) -> dict[str, Any]:
-        """What of it decides trained weights, as fingerprints have it: they are older than `name`."""
+        """The values that decide the trained weights; `fingerprint` hashes them, and is older than `name`."""
         return self.model_dump(mode="json", exclude={"name"})
 
 
@@ -264,12 +268,20 @@ class Published(Part):
     motion_backbone: MotionBackbone = MotionBackbone()
     language: ShortLanguage = ShortLanguage()
 
+    @property
+    def motion(self) -> bool:
+        """As of Multimodal: this network always reads flow."""
+        return True
+
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Published:
         return _shared_by_heads(self)
 
     def decisive(self) -> dict[str, Any]:
-        """What of it decides trained weights, as fingerprints have it: once it had all switches, all on."""
+        """The values that decide the trained weights; `fingerprint` hashes them.
+
+        The switches were in the first fingerprints, when all networks had them.
+        """
         unchanged = {"quirks"} if self.quirks == Quirks() else set()
         switches = {"motion": True, "transformer": True, "language_guided": True}
         return switches | self.model_dump(mode="json", exclude=unchanged)

@@ -70,7 +70,8 @@ def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = T
     if exchanged:
         evaluations.append((experiment.data.evaluate_on[0], True))
     labels = [f"{name}-shuffled" if shuffled else name for name, shuffled in evaluations]
-    if (result := folder.result_of(experiment)) and all(label in result.scores for label in labels):
+    weights = trained.fingerprint()
+    if (result := folder.result_of(experiment, weights)) and all(label in result.scores for label in labels):
         return result
 
     start, scores, rows = time.monotonic(), {}, []
@@ -101,6 +102,7 @@ def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = T
             seconds,
             command,
             data_fingerprint={name: _data_fingerprint(one) for name, one in samples.items()},
+            weights=weights,
             **({"samples_from": lists} if lists else {}),  # scores of J-HMDB depend on it
             **({"skipped_batches": trained.skipped} if trained.skipped else {}),
             flow_fingerprint=estimator(experiment.flow).fingerprint,
@@ -148,7 +150,7 @@ def _score(
             mask = binarise(answer.probability, trained.experiment.evaluation)
             truth = masks[sample.instance_id]
             score = foreground_score(answer.probability, mask)
-            means = {i: float(answer.probability[m].mean()) for i, m in masks.items()}
+            means = {i: foreground_score(answer.probability, m) for i, m in masks.items()}
             coarse = intersection_over_union(answer.coarse > trained.experiment.evaluation.threshold, truth)
             scores.update(sample.kind, mask, truth, score, answer.probability, masks, sample.instance_id)
             identity = [sample.video_id, sample.frame, sample.instance_id, sample.kind, sample.sentence]

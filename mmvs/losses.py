@@ -124,7 +124,8 @@ def _of_mask(name: str) -> Callable[[Judgement], Tensor]:
     )
 
 
-# Every term by its name in the logs. A new one is a line here and a weight of the same name in config.Loss.
+# Every term by its name in the logs. A new one is a line here and a weight of the same name in config.Loss,
+# which `Experiment.fingerprint` drops at its default: else every finished run would be trained anew.
 TERMS: dict[str, Callable[[Judgement], Tensor]] = {
     "final": _of_mask("logits"),  # of weight 1
     "coarse": _of_mask("coarse"),
@@ -150,5 +151,5 @@ class Objective(nn.Module):
         """
         judgement = Judgement(prediction, batch, self.loss)
         terms = {name: term(judgement) for name, term in self.terms.items()}
-        weights = {name: getattr(self.loss, name, 1.0) for name in terms}
+        weights = {name: 1.0 if name == "final" else getattr(self.loss, name) for name in terms}
         return {"loss": sum(weights[name] * term for name, term in terms.items())} | terms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -18,19 +19,25 @@ _device: torch.device | None = None  # the user's choice
 
 
 @contextmanager
-def one_at_a_time(lock: Path) -> Iterator[None]:
+def one_at_a_time(lock: Path, wait: bool = True) -> Iterator[None]:
     """Let one process in; the others say that they wait. A killed process leaves no lock.
 
     lock  a file in the folder that the block works on; in a folder that cannot be written nobody waits
+    wait  False: raise BlockingIOError where another process is in
     """
-    file_lock = FileLock(lock)
+    file_lock, busy = FileLock(lock), False
     with suppress(OSError):
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:
             file_lock.acquire(timeout=0)
         except Timeout:
-            print(f"another process is at work on {lock.parent}: waiting for it", file=sys.stderr)
-            file_lock.acquire()
+            busy = True
+    if busy and not wait:
+        advice = "another process is at work here: start again when it has ended"
+        raise BlockingIOError(errno.EWOULDBLOCK, advice, str(lock.parent))
+    if busy:
+        print(f"another process is at work on {lock.parent}: waiting for it", file=sys.stderr)
+        file_lock.acquire()
     try:
         yield
     finally:

@@ -9,6 +9,8 @@ import resource
 import subprocess
 from typing import Any
 
+import torch
+
 from mmvs.config import ROOT, Experiment
 from mmvs.run_folder import Provenance
 
@@ -24,7 +26,8 @@ def provenance(
 
     wall_seconds  stage ("training", "evaluation") → seconds
     command       the shell command that repeats it
-    fingerprints  data_fingerprint, flow_fingerprint and, where there are any, samples_from, skipped_batches
+    fingerprints  data_fingerprint, flow_fingerprint, weights and, where there are any, samples_from and
+                  skipped_batches
     """
     return Provenance(
         command=command,
@@ -37,6 +40,7 @@ def provenance(
         python=platform.python_version(),
         versions={name: version for name in _PACKAGES if (version := _version(name))},
         device=device,
+        cpu=torch.backends.cpu.get_cpu_capability(),
         wall_seconds={stage: round(seconds, 1) for stage, seconds in wall_seconds.items()},
         peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

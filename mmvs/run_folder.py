@@ -35,6 +35,8 @@ class Provenance(Record):
     seed: int
     fingerprint: str  # Experiment.fingerprint()
     data_fingerprint: dict[str, str]  # data set → digits of what is asked of which frame of which video
+    weights: str | None = None  # TrainedNetwork.fingerprint(); None: of a version that kept none
+    cpu: str | None = None  # instruction set: another one rounds otherwise, and trains other weights
     skipped_batches: int = 0  # of the training, as their loss was no number; only where there were some
     samples_from: dict[str, str] = {}  # data set → list of its samples; only of data sets with several lists
     flow_fingerprint: dict[str, Any]  # the estimator: name, settings, version
@@ -86,7 +88,9 @@ class Result(Record):
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ReportError(f"no result file {path}: run 03_train of this experiment first") from None
+            raise ReportError(
+                f"no result file {path}: run `python -m mmvs evaluate params/<run>.yaml` first"
+            ) from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ReportError(f"{path} is not JSON ({error}): move it away and run 03_train again") from None
         try:
@@ -246,7 +250,7 @@ class RunFolder:
         """The content of metrics.json; ReportError where it is missing, torn or of another kind."""
         return Result.read(self.metrics)
 
-    def result_of(self, experiment: Experiment) -> Result | None:
+    def result_of(self, experiment: Experiment, weights: str | None = None) -> Result | None:
         """The result if it is of this very training, scored in this very way; None if it has to be made.
 
         A torn or foreign metrics.json counts as none.
@@ -260,5 +264,6 @@ class RunFolder:
             origin.fingerprint == experiment.fingerprint()
             and origin.part("evaluation") == experiment.evaluation.model_dump(mode="json")
             and origin.part("data").get("jhmdb_samples") == experiment.data.jhmdb_samples
+            and (weights is None or origin.weights in (None, weights))
         )
         return result if same else None

@@ -1,4 +1,4 @@
-"""Fit a picture into the model's square canvas, and bring a prediction back (the published geometry).
+"""Fit a picture into the model's square canvas, as published, and bring a prediction back, exactly.
 
 scale = min(size / H, size / W), sizes rounded, centred on zeros (offset = floor of half the rest);
 bicubic pictures, nearest masks; flow is resized bilinearly AND its values scale with the picture.

@@ -69,13 +69,15 @@ def encode(tokenizer: PreTrainedTokenizerBase, sentences: list[str], max_words: 
     return tokens["input_ids"], tokens["attention_mask"].to(torch.bool)
 
 
-def unseen_words(tokenizer: PreTrainedTokenizerBase, sentences: Iterable[str]) -> list[str]:
-    """Words of which the tokenizer has no piece of their own: training has shown none of them.
+def unseen_words(
+    tokenizer: PreTrainedTokenizerBase, sentences: Iterable[str], language: Language
+) -> list[str]:
+    """Words that are not in the vocabulary: the network can only guess what they mean.
 
-    A vocabulary made of the training sentences (`small`) falls back to single letters. BERT's own, of 30,000
-    pieces, knows nearly everything, at least by its parts: of it only unknown characters count.
+    `small`, a vocabulary of the training sentences, falls back to single letters for them. BERT's own knows
+    nearly everything, at least by its parts: of it only words with unknown characters count.
     """
-    known, own = tokenizer.get_vocab(), tokenizer.vocab_size < 10_000
+    known, own = tokenizer.get_vocab(), language.name == "small"
     words = dict.fromkeys(
         word for s in sentences for word, _ in BertPreTokenizer().pre_tokenize_str(s.lower())
     )

@@ -41,7 +41,7 @@ LARGEST = np.iinfo(np.int16).max / STEPS  # pixels
 BLOCK = 32  # frames decoded at once: 7 MB at 320x240
 DEFLATE = {"shuffle": True, "compression": "gzip", "compression_opts": 4}
 DEFLATED = 0.4  # bytes on disk per byte of int16, at most: 0.12 to 0.26 measured
-REMEDY = "run notebooks/02_compute_flow.ipynb, or mmvs.flow.store.FlowStore.compute"
+REMEDY = "run `python -m mmvs prepare params/<run>.yaml`, or notebooks/02_compute_flow.ipynb"
 
 
 @dataclass

@@ -71,8 +71,7 @@ class MotionEncoder(ImageEncoder):
     """ResNet on optical flow, raw or rendered as a colour wheel (Baker et al. 2007)."""
 
     def __init__(self, backbone: Backbone, dilated: bool = False):
-        self.wheel = backbone.input == "wheel"
-        super().__init__(backbone, 3 if self.wheel else 2, dilated)
+        super().__init__(backbone, 3 if backbone.input == "wheel" else 2, dilated)
         self.wheel = backbone.input == "wheel"
         self.flow_scale = backbone.flow_scale
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)

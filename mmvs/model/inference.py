@@ -1,4 +1,4 @@
-"""The same numbers in less time: all that a network owes to the processor, put on from outside."""
+"""Speed for a finished network, put on from outside: outputs differ by rounding only."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def fit_to_cpu(network: nn.Module) -> nn.Module:
 
 
 def as_scored(network: nn.Module) -> nn.Module:
-    """`fit_to_cpu` for a network that is trained and scored so, which its attribute `fitted_to_cpu` says."""
+    """Apply `fit_to_cpu` to networks marked `fitted_to_cpu`, in training and scoring as well."""
     return fit_to_cpu(network) if getattr(network, "fitted_to_cpu", False) else network
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment
 
-from mmvs.config import LADDER, ROOT
+from mmvs.config import LADDER, ROOT, SWITCHES
 from mmvs.report.tables import kinds_first
 from mmvs.run_folder import ReportError, Result, RunFolder, Scores
 
@@ -105,9 +105,7 @@ class Run:
             return ""
         part = self.result.provenance.part
         data, model, training = part("data"), part("model"), part("training")
-        switches = {
-            name: model.get(name) for name in ("motion", "transformer", "language_guided", "alignment")
-        }
+        switches = {name: model.get(name) for name in SWITCHES.values()}
         rung = next((rung for rung, values in LADDER.items() if values == switches), "")
         off = ", ".join(f"no {name}" for name, value in switches.items() if value is False)
         differences = {

@@ -50,7 +50,7 @@ def ask(segmenter: Segmenter, video: Any, sentence: str) -> Any:
             output.clear_output(wait=True)
             try:
                 if unseen := segmenter.unseen_words(field.value):
-                    print(f"The model has never seen: {', '.join(unseen)}")
+                    print(f"Not in the model's vocabulary, which guesses: {', '.join(unseen)}")
                 display(play(list(segmenter.segment(video, field.value)), [field.value]))
             except ValueError as error:  # an empty sentence, or one too long
                 print(error)

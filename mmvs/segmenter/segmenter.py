@@ -106,8 +106,9 @@ class Segmenter:
         return self.trained.tokenizer
 
     def unseen_words(self, sentences: str | Sequence[str]) -> list[str]:
-        """Words that the network has never seen in training: it can only guess what they mean."""
-        return unseen_words(self.tokenizer, [sentences] if isinstance(sentences, str) else sentences)
+        """Words that are not in the network's vocabulary: it can only guess what they mean."""
+        sentences = [sentences] if isinstance(sentences, str) else sentences
+        return unseen_words(self.tokenizer, sentences, self.experiment.model.language)
 
     def segment(
         self,

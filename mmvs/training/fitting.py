@@ -19,7 +19,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from mmvs import processes
-from mmvs.config import Experiment
+from mmvs.config import ConfigError, Experiment
 from mmvs.data import catalogue
 from mmvs.data.loaders import Loaders
 from mmvs.data.words import tokenizer
@@ -42,6 +42,8 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
     NonFiniteError where a loss is no number; TrainingStopped after SIGTERM or SIGINT, with the step saved;
     CheckpointError where checkpoints are there and none of them can be read; OSError where the disk is full.
     """
+    if experiment.training.skip_nonfinite and processes.count() > 1:
+        raise ConfigError("training.skip_nonfinite works on one process: set it to 0")
     folder = RunFolder.of(experiment)
     checkpoints = folder.checkpoints
     if experiment.training.threads:
@@ -53,7 +55,8 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
         _set_aside_other_run(experiment, folder)
         sentences = {sample.sentence for sample in source.samples}
         words = tokenizer(experiment.model.language, checkpoints.vocabulary, sentences)
-    with one_at_a_time(folder.training_lock) if processes.rank() == 0 else nullcontext():
+    alone = processes.count() == 1  # of several, the others would train on while the first waits
+    with one_at_a_time(folder.training_lock, wait=alone) if processes.rank() == 0 else nullcontext():
         if not folder.is_trained():
             _train(experiment, folder, Loaders(experiment, source, words), words, progress)
     return TrainedNetwork.from_checkpoint(checkpoints.best, experiment)

@@ -165,7 +165,7 @@ def advice(folder: CheckpointFolder) -> str:
         None,
     )
     kept = f"{folder.last} is of step {step}, before it" if step is not None else "no checkpoint is kept yet"
-    return f"{kept}. Lower training.rate, try precision: 32-true, or let training.skip_nonfinite batches pass"
+    return f"{kept}. Lower training.rate, try precision: 32-true, or set training.skip_nonfinite: 1"
 
 
 def _finite(weights: torch.Tensor) -> bool:

@@ -70,8 +70,13 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
 
 def test_words_that_training_never_showed_are_told(tmp_path):
     words = tokenizer(Language(name="small"), tmp_path, ["the red circle", "a blue square"])
-    assert unseen_words(words, ["The RED dog", "a blue cat that runs"]) == ["dog", "cat", "that", "runs"]
-    assert unseen_words(words, ["the red circle"]) == []
+    assert unseen_words(words, ["The RED dog", "a blue cat that runs"], SMALL) == [
+        "dog",
+        "cat",
+        "that",
+        "runs",
+    ]
+    assert unseen_words(words, ["the red circle"], SMALL) == []
 
 
 def test_a_torn_vocabulary_is_made_anew_where_there_are_sentences(tmp_path):
