@@ -14,7 +14,6 @@ from mmvs.build import Built, build
 from mmvs.config import Experiment, Model, experiment
 from mmvs.data.catalogue import prepare
 from mmvs.data.words import tokenizer
-from mmvs.model.network import Network
 from mmvs.run_folder import Provenance, Result, Scores
 from mmvs.schema import Batch
 from mmvs.trained import TrainedNetwork
@@ -82,17 +81,20 @@ def with_padding(batch: Batch) -> Batch:
     )
 
 
-def run(folder: Path, max_words: int = 12, **data) -> TrainedNetwork:
+def run(folder: Path, max_words: int = 12, name: str = "multimodal", **data) -> TrainedNetwork:
     """A tiny network of random weights with a vocabulary, in the place of a trained one."""
     data = {"size": 32, "stride": 1, "workers": 0, **data}
     language = {"name": "small", "width": 16, "layers": 1, "heads": 2, "max_words": max_words}
-    it = experiment(run="tiny", reports=str(folder), data=data, model=model(language=language).model_dump())
+    it = experiment(
+        run="tiny", reports=str(folder), data=data, model=model(name, language=language).model_dump()
+    )
     words = tokenizer(
         it.model.language, folder / "vocabulary", ["the red circle that goes up", "a big square"]
     )
     torch.manual_seed(0)
-    net = Network(it.model, len(words)).eval()
-    net.levels[0].head.draw[0].weight.data *= 20  # masks that are neither empty nor full
+    net = build(it, len(words)).network.eval()
+    if name == "multimodal":
+        net.levels[0].head.draw[0].weight.data *= 20  # masks that are neither empty nor full
     return TrainedNetwork(it, net, words, 0, 0.0)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -11,6 +12,7 @@ from mmvs.build import NETWORKS
 from mmvs.config import LADDER, experiment
 from mmvs.model.inference import ready_for_inference
 from mmvs.schema import Batch, Observed, Prediction, Sentences
+from mmvs.segmenter import Segmenter
 from mmvs.training.optimisation import NetworkTraining
 
 VARIANTS = {  # network: changes of its model under which it must hold the contract as well
@@ -249,3 +251,11 @@ def test_saved_weights_are_the_whole_network(name, changes, tmp_path):
     other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     assert list(other.state_dict()) == list(network.state_dict())
     assert_same(other(batch), network(batch), tolerance=0)
+
+
+@every_network
+def test_any_video_is_segmented(name, tmp_path):
+    segmenter = Segmenter(tiny.run(tmp_path, name=name))
+    frames = np.random.default_rng(0).integers(0, 255, (4, 48, 64, 3), dtype=np.uint8)
+    answers = list(segmenter.segment(frames, ["the red circle", "a big square"]))
+    assert [answer.masks.shape for answer in answers] == [(2, 48, 64)] * 4

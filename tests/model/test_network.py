@@ -85,5 +85,5 @@ def test_torchvision_backbones_and_the_colour_wheel(name):
 
 
 def test_width_must_fit_the_heads():
-    with pytest.raises(ValueError, match="width 16 must be a multiple of the number of heads 3"):
+    with pytest.raises(ValueError, match="width 16 must be a multiple of the number of heads, 3"):
         tiny.network(heads=3)
