@@ -67,7 +67,7 @@ def test_evaluate_makes_all_that_it_needs_and_knows_rungs_and_seeds(params, tmp_
 @pytest.mark.parametrize(
     "words, status, reason",
     [
-        (["train", "no-such.yaml"], 1, "no params file"),
+        (["train", "no-such.yaml"], 1, "no such params file"),
         (["train", "params/moving_shapes.yaml", "--rung", "C"], 1, "the ladder is B, B+M"),
         (["train"], 2, "params"),
         (["walk"], 2, "walk"),
