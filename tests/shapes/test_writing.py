@@ -135,14 +135,14 @@ def test_resumes_after_a_kill_without_rewriting(tree, tmp_path):
     assert not list(root.rglob(".partial-*"))
 
 
-def test_same_settings_return_at_once_and_others_replace(tree, tmp_path, monkeypatch):
+def test_same_settings_return_at_once_and_others_are_written_beside(tree, tmp_path, monkeypatch):
     root = tmp_path / "data"
     shutil.copytree(tree, root)
     with monkeypatch.context() as patch:
         patch.setattr(writing, "_write_clip", None)  # would fail if a clip were written
         writing.write(root, SMALL, progress=False)
     others = MovingShapes(train_clips=1, test_clips=1, unseen_clips=1, seed=4)
-    writing.write(root, others, progress=False)
+    root = writing.write(root, others, progress=False)
     assert json.loads((root / "moving_shapes.json").read_text())["seed"] == 4
     assert len(list(root.rglob("*.mp4"))) == len(list(root.rglob("videoset.csv"))) * 2 == 4
 
