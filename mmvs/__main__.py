@@ -158,8 +158,6 @@ def segment(
     from mmvs.segmenter.folder import segment_to_folder
 
     segmenter = Segmenter.from_run(run)
-    if unseen := segmenter.unseen_words(sentences):
-        print(f"not in the model's vocabulary, which guesses: {', '.join(unseen)}", file=sys.stderr)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the lines below print the damage
         damage = segment_to_folder(
@@ -167,6 +165,8 @@ def segment(
         )
     if damage:
         print(f"{video}: {damage}")
+    if unseen := segmenter.unseen_words(sentences):
+        print(f"not in the model's vocabulary, which guesses: {', '.join(unseen)}")
     print(out)
 
 
