@@ -123,7 +123,7 @@ def test_a_torn_or_foreign_result_is_named_and_counts_as_none(tmp_path, content,
 
 def test_a_missing_result_is_named_and_counts_as_none(tmp_path):
     run = RunFolder.of(fresh(tmp_path))
-    with pytest.raises(ReportError, match="no result file .*metrics.json: run 03_train"):
+    with pytest.raises(ReportError, match="no result file .*metrics.json: run `python -m mmvs evaluate"):
         run.result()
     assert run.result_of(fresh(tmp_path)) is None
 
