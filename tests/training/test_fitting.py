@@ -1,5 +1,6 @@
 """fit: idempotent, resumable, and nothing is lost when parameters change or the job is killed."""
 
+import copy
 import json
 import resource
 import shutil
@@ -11,10 +12,12 @@ import torch
 
 from mmvs import evaluation
 from mmvs.answers import examples, track
-from mmvs.config import Experiment
+from mmvs.config import ConfigError, Experiment
 from mmvs.evaluation import evaluate, ladder
 from mmvs.flow.estimators import FlowError
+from mmvs.processes import one_at_a_time
 from mmvs.schema import Sample
+from mmvs.trained import TrainedNetwork
 from mmvs.training import fit
 from mmvs.training.optimisation import NetworkTraining
 from mmvs.video.files import VideoError
@@ -251,3 +254,26 @@ def test_what_is_missing_or_damaged_is_named_before_training(run, tmp_path):
         file.write_bytes(file.read_bytes()[:300])
     with pytest.raises(VideoError, match=r"train\d+\.mp4"):
         fit(copied, progress=False)
+
+
+def test_scores_are_those_of_the_same_weights(run, trained):
+    """Other weights under the same parameters (another checkpoint) are scored anew."""
+    first = evaluate(trained, progress=False)
+    assert first.provenance.weights == trained.fingerprint() and first.provenance.cpu
+    other = TrainedNetwork(trained.experiment, copy.deepcopy(trained.network), trained.tokenizer)
+    with torch.no_grad():
+        next(other.network.parameters()).add_(1)
+    assert evaluate(other, progress=False).provenance.weights == other.fingerprint() != trained.fingerprint()
+    assert evaluate(trained, progress=False).scores == first.scores
+
+
+def test_several_processes_do_not_wait_for_another_job(run, monkeypatch):
+    """Rank 0 alone would wait, and the others would train on: the call is refused."""
+    elsewhere = run.model_copy(update={"run": "busy"})
+    with one_at_a_time(elsewhere.folder / "training.lock"):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(BlockingIOError, match="another process is at work here.*busy"):
+            fit(elsewhere, progress=False)
+    skipping = run.training.model_copy(update={"skip_nonfinite": 1})
+    with pytest.raises(ConfigError, match="skip_nonfinite works on one process"):
+        fit(elsewhere.model_copy(update={"training": skipping}), progress=False)
