@@ -130,6 +130,7 @@ def collate(tokenizer: PreTrainedTokenizerBase, max_words: int) -> Callable[[lis
     """A collate function for DataLoader: B clips and their N sentences into one Batch."""
 
     def batch(clips: list[Clip]) -> Batch:
+        """Stack clips, and concatenate their sentences; masks are None where the truth is unknown."""
         words, words_mask = encode(tokenizer, [s for clip in clips for s in clip.sentences], max_words)
         counts = torch.tensor([len(clip.samples) for clip in clips])
         masks = [clip.masks for clip in clips if clip.masks is not None]  # of all clips, or of none

@@ -155,6 +155,7 @@ class TorchvisionRaft(Network):
         super().__init__(settings.estimator, "torchvision", settings.weights, files)
 
     def build(self) -> Any:
+        """torchvision's network, with its own weights or those of a file."""
         import torch
         from torchvision.models import get_model
 
@@ -165,6 +166,7 @@ class TorchvisionRaft(Network):
         return network
 
     def infer(self, first: Any, second: Any) -> Any:
+        """Two frames (1, 3, H, W) → flow (1, 2, H, W), pixels per frame."""
         return self.model(*self.published.DEFAULT.transforms()(first, second))[-1]  # the last refinement
 
 
@@ -186,11 +188,13 @@ class PtlflowModel(Network):
         super().__init__(settings.estimator, "ptlflow", settings.weights, files)
 
     def build(self) -> Any:
+        """ptlflow's network, with the weights of a name or a file."""
         import ptlflow
 
         return ptlflow.get_model(self.key, ckpt_path=self.weights)
 
     def infer(self, first: Any, second: Any) -> Any:
+        """Two frames (1, 3, H, W) → flow (1, 2, H, W), pixels per frame."""
         from ptlflow.utils.io_adapter import IOAdapter
 
         pair = [frame[0].permute(1, 2, 0).flip(-1).cpu().numpy() for frame in (first, second)]
