@@ -28,6 +28,7 @@ from benchmarks.flow import texture
 from mmvs.config import Data, Flow, MovingShapes
 from mmvs.data.a2d import A2DSentences
 from mmvs.data.clips import Clips
+from mmvs.data.training_clips import TrainingClips
 from mmvs.flow.estimators import estimator
 from mmvs.flow.store import FlowStore
 from mmvs.shapes import writing
@@ -104,8 +105,9 @@ def loading(folder: Path, clips: int, workers: tuple[int, ...] = (0, 1, 2)) -> p
     store.compute({v: samples.video_path(v) for v in samples.videos}, progress=False).raise_failures()
     rows = {}
     for count in workers:
-        read = Clips(samples, store, Data(size=320), training=True)
-        loader = DataLoader(read, 4, num_workers=count, collate_fn=list, persistent_workers=count > 0)
+        clips = Clips(samples, store, Data(size=320))
+        options = {"num_workers": count, "collate_fn": list, "persistent_workers": count > 0}
+        loader = DataLoader(TrainingClips(clips, seed=0), 4, sampler=range(len(clips)), **options)
         batches = iter(loader)
         next(batches)
         start, seen = time.perf_counter(), 0

@@ -306,6 +306,7 @@ class Training(Part):
     )  # so many batches may have a loss that is no number: they are left out
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     threads: int | None = Field(None, ge=1)  # of torch; None: torch's choice
+    deterministic: bool = False  # on a GPU: the same weights at every run, more slowly (docs/reliability.md)
     validate_every: int = Field(1000, ge=1)  # steps; also how often a checkpoint is written
     validation_clips: int = Field(64, ge=1)  # drawn from the training videos and kept out of training
 
@@ -375,6 +376,8 @@ class Experiment(Part):
             decisive["data"].pop("gap")
         if self.training.skip_nonfinite == 0:
             decisive["training"].pop("skip_nonfinite")
+        if not self.training.deterministic:
+            decisive["training"].pop("deterministic")
         if not self.model.alignment:
             for unused in ("cross_modal", "temporal", "form", "temperature"):
                 decisive["loss"].pop(unused, None)

@@ -13,12 +13,10 @@ import tiny
 import torch
 import yaml
 from filelock import FileLock
-from torch.utils.data import DataLoader, Dataset
 
 from mmvs import config, processes
 from mmvs.data import catalogue
 from mmvs.data.catalogue import prepare
-from mmvs.data.clips import draw_apart
 from mmvs.processes import one_at_a_time
 from mmvs.shapes.writing import write
 from mmvs.training import fit
@@ -91,26 +89,6 @@ def test_a_process_knows_its_place(monkeypatch):
     assert processes.device() == torch.device("cuda:3")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert processes.device() == torch.device("cpu")
-
-
-class Draws(Dataset):
-    """What the data set's own generator draws, item by item."""
-
-    def __init__(self):
-        self.generator = torch.Generator().manual_seed(5)
-
-    def __len__(self):
-        return 8
-
-    def __getitem__(self, item):
-        return torch.rand((), generator=self.generator)
-
-
-def test_a_loaders_workers_draw_apart():
-    alike = torch.cat(list(DataLoader(Draws(), 2, num_workers=2)))
-    assert len(set(alike.tolist())) == 4  # what has to be mended: both workers draw the same
-    apart = [torch.cat(list(DataLoader(Draws(), 2, num_workers=2, worker_init_fn=draw_apart))) for _ in "ab"]
-    assert len(set(apart[0].tolist())) == 8 and torch.equal(*apart)
 
 
 def parameters(folder: Path) -> dict:

@@ -1,4 +1,4 @@
-"""Sample → Clip → Batch: cut the window, fit it to the canvas, augment, collate."""
+"""Sample → Clip → Batch: cut the window, fit it to the canvas, collate."""
 
 from __future__ import annotations
 
@@ -7,36 +7,33 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
-from torchvision.transforms import v2
+from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from mmvs.config import Data
 from mmvs.data import geometry
 from mmvs.data.annotated_videos import AnnotatedVideos
-from mmvs.data.words import encode, mirror
+from mmvs.data.words import encode
 from mmvs.flow.store import FlowStore
-from mmvs.schema import Batch, Clip, Sample
+from mmvs.schema import Batch, Clip
 
 
 class Clips(Dataset):
     """Clips of a data set: one item an annotated frame, with all sentences asked of it."""
 
     def __init__(
-        self, samples: AnnotatedVideos, flow: FlowStore, data: Data, training: bool = False, seed: int = 0,
+        self,
+        samples: AnnotatedVideos,
+        flow: FlowStore,
+        data: Data,
         only: Sequence[int] | None = None,
-    ):  # fmt: skip
-        """samples and flow of the same videos; training: augment, and draw at most `sentences_per_clip`;
-        only: positions in `samples` to keep, None for all. DataError: nobody trains without a truth."""
-        if training:
-            samples.require_truth("training")
-        self.samples, self.flow, self.data, self.training = samples, flow, data, training
-        self.generator = torch.Generator().manual_seed(seed)
+    ):
+        """samples and flow of the same videos; only: positions in `samples` to keep, None for all."""
+        self.samples, self.flow, self.data = samples, flow, data
         frames: dict[tuple[str, int], list[int]] = {}
         for i in range(len(samples)) if only is None else only:
             frames.setdefault((samples[i].video_id, samples[i].frame), []).append(i)
         self.positions = list(frames.values())
-        self.jitter = v2.ColorJitter(data.jitter, data.jitter, data.jitter / 2) if data.jitter else None
         self._cached: dict[int, Clip] = {}
 
     def __len__(self) -> int:
@@ -45,18 +42,21 @@ class Clips(Dataset):
     def __getitem__(self, item: int) -> Clip:
         clip = self._cached.get(item)
         if clip is None:
-            clip = self._cut(self.positions[item])
-            if self.data.cache and not self._has_random_windows:
+            clip = self.cut(item)
+            if self.data.cache:
                 self._cached[item] = clip
-        return self._augment(clip) if self.training else clip
+        return clip
 
-    def _cut(self, positions: list[int]) -> Clip:
-        """Read the window of these samples, which share video and frame."""
-        if self._has_random_windows:
-            indices = self._draw_window(self.samples[positions[0]])
-            frames = self.samples.frames(positions[0], indices)
-        else:
+    def cut(self, item: int, indices: list[int] | None = None) -> Clip:
+        """Read a window of an item's video, and fit it to the canvas.
+
+        indices  (T) frames of the window; None: `stride` apart, around the annotated frame
+        """
+        positions = self.positions[item]
+        if indices is None:
             indices, frames = self.samples.window(positions[0], self.data.frames, self.data.stride)
+        else:
+            frames = self.samples.frames(positions[0], indices)
         return self._fit(frames, indices, self._masks(positions), positions)
 
     def _masks(self, positions: list[int]) -> Tensor | None:
@@ -65,20 +65,6 @@ class Clips(Dataset):
             return None
         masks = self.samples.masks_in_frame(positions[0])
         return torch.stack([torch.from_numpy(masks[self.samples[i].instance_id]) for i in positions])
-
-    @property
-    def _has_random_windows(self) -> bool:
-        return self.training and self.data.gap > 0
-
-    def _draw_window(self, sample: Sample) -> list[int]:
-        """Draw a window whose neighbours are 1 to `gap` frames apart, clamped to the video.
-
-        The authors' code trains on such windows.
-        """
-        before, last = self.data.frames // 2, self.samples.frame_count(sample.video_id) - 1
-        gaps = torch.randint(1, self.data.gap + 1, (self.data.frames - 1,), generator=self.generator)
-        places = [*-gaps[:before].flip(0).cumsum(0).flip(0), 0, *gaps[before:].cumsum(0)]
-        return [min(max(sample.frame + int(place), 0), last) for place in places]
 
     def _fit(
         self, frames: np.ndarray, indices: list[int], masks: Tensor | None, positions: list[int]
@@ -96,34 +82,6 @@ class Clips(Dataset):
             target=data.frames // 2,
             original_size=original,
         )
-
-    def _augment(self, clip: Clip) -> Clip:
-        """Draw sentences; flip picture, flow, mask and words together; jitter colours, never flow."""
-        order = torch.randperm(len(clip.samples), generator=self.generator)[: self.data.sentences_per_clip]
-        frames, flow, valid, masks = clip.frames, clip.flow, clip.valid, clip.masks[order]
-        sentences = [clip.sentences[i] for i in order]
-        if torch.rand((), generator=self.generator) < self.data.flip:
-            frames, flow, valid, masks = frames.flip(-1), flow.flip(-1), valid.flip(-1), masks.flip(-1)
-            flow = flow * flow.new_tensor([-1, 1]).view(2, 1, 1)
-            sentences = [mirror(sentence) for sentence in sentences]
-        if self.jitter:
-            frames = self.jitter(frames)
-        return Clip(
-            frames,
-            flow,
-            masks,
-            valid,
-            sentences,
-            [clip.samples[i] for i in order],
-            clip.target,
-            clip.original_size,
-        )
-
-
-def draw_apart(worker: int) -> None:
-    """A worker_init_fn for DataLoader: its processes draw different augmentations, not all the same ones."""
-    clips = get_worker_info().dataset
-    clips.generator.manual_seed(clips.generator.initial_seed() + 1000 * (worker + 1))
 
 
 def collate(tokenizer: PreTrainedTokenizerBase, max_words: int) -> Callable[[list[Clip]], Batch]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import lightning
 import torch
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader, DistributedSampler, Sampler, SequentialSampler
 from transformers import PreTrainedTokenizerBase
 
 from mmvs import processes
 from mmvs.config import Experiment
 from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import Source
-from mmvs.data.clips import Clips, collate, draw_apart
+from mmvs.data.clips import Clips, collate
+from mmvs.data.training_clips import TrainingClips
 
 
 class Loaders(lightning.LightningDataModule):
@@ -23,10 +25,11 @@ class Loaders(lightning.LightningDataModule):
         """source: the data set that is trained on; words: the run's tokenizer."""
         super().__init__()
         self.experiment, self.source = experiment, source
-        self.training, self.validation = split(source.samples, experiment.training.validation_clips)
+        training, validation = split(source.samples, experiment.training.validation_clips)
+        self.training = TrainingClips(self._clips(training), experiment.seed)
+        self.validation = self._clips(validation)
         workers = experiment.data.workers
         self.options: dict[str, Any] = {
-            "batch_size": experiment.training.batch,
             "collate_fn": collate(words, experiment.model.language.max_words),
             "num_workers": workers,
             "persistent_workers": workers > 0,
@@ -34,23 +37,38 @@ class Loaders(lightning.LightningDataModule):
         }
 
     def train_dataloader(self) -> DataLoader:
-        """Augmented clips in random order; every process of `torchrun` draws augmentations of its own."""
-        seed, batch = self.experiment.seed, self.experiment.training.batch
-        clips = self._clips(self.training, training=True, seed=seed + 100_000 * processes.rank())
-        return DataLoader(
-            clips,
-            sampler=RandomSampler(clips, generator=torch.Generator().manual_seed(seed)),
-            drop_last=len(clips) >= batch * processes.count(),
-            worker_init_fn=draw_apart,
-            **self.options,
-        )
+        """One batch a step, from the step at which the training stopped."""
+        first = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready  # 0, or of the checkpoint
+        t = self.experiment.training
+        return DataLoader(self.training, batch_sampler=Batches(first, t.steps, t.batch), **self.options)
 
     def val_dataloader(self) -> DataLoader:
-        """Clips as they are, in order."""
-        return DataLoader(self._clips(self.validation), **self.options)
+        """Clips as they are, in order; each process of `torchrun` has its share of them."""
+        sampler: Sampler = SequentialSampler(self.validation)
+        if processes.count() > 1:
+            sampler = DistributedSampler(self.validation, processes.count(), processes.rank(), shuffle=False)
+        batch = self.experiment.training.batch
+        return DataLoader(self.validation, batch, sampler=sampler, **self.options)
 
-    def _clips(self, positions: list[int], **options: Any) -> Clips:
-        return Clips(self.source.samples, self.source.flow, self.experiment.data, only=positions, **options)
+    def _clips(self, positions: list[int]) -> Clips:
+        return Clips(self.source.samples, self.source.flow, self.experiment.data, only=positions)
+
+
+class Batches(Sampler[range]):
+    """Which clips of the training sequence each step reads; the processes of `torchrun` read side by side."""
+
+    def __init__(self, first: int, steps: int, size: int):
+        """first: the step to begin with; steps: of the whole training; size: clips a step and process."""
+        self.first, self.steps, self.size = first, steps, size
+
+    def __iter__(self) -> Iterator[range]:
+        for step in range(self.first, self.steps):
+            start = (step * processes.count() + processes.rank()) * self.size
+            yield range(start, start + self.size)
+
+    def __len__(self) -> int:
+        """Steps of the whole training, also where the first of them are done: Lightning counts from 0."""
+        return self.steps
 
 
 def split(samples: AnnotatedVideos, validation_clips: int) -> tuple[list[int], list[int]]:

@@ -102,6 +102,8 @@ def _trainer(
         val_check_interval=min(t.validate_every, t.steps),
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # the loaders give every process its share
+        deterministic=t.deterministic,
         gradient_clip_val=t.clip,
         precision=_precision(t.precision),
         **processes.layout(),
@@ -124,8 +126,8 @@ def _plain_messages(folder: RunFolder) -> Iterator[None]:
     """Silence Lightning's advice between the progress bars; say what to do about a full disk."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
-        for message in (".*LeafSpec.*", ".*does not have many workers.*", ".*exists and is not empty.*"):
-            warnings.filterwarnings("ignore", message=message)
+        for message in ("LeafSpec", "does not have many workers", "exists and is not empty", "not resumable"):
+            warnings.filterwarnings("ignore", message=f".*{message}.*")
         try:
             yield
         except OSError as error:

@@ -10,8 +10,10 @@ import lightning
 import torch
 from torch import Tensor
 
+from mmvs import processes
 from mmvs.build import build
 from mmvs.config import Experiment
+from mmvs.data.training_clips import draw_seed
 from mmvs.metrics import SegmentationMetrics, binarise
 from mmvs.model.inference import as_scored
 from mmvs.run_folder import RunFolder
@@ -41,7 +43,9 @@ class NetworkTraining(lightning.LightningModule):
         """The loss of one batch, a scalar; logs every term under its name.
 
         A loss that is no number raises NonFiniteError, or leaves the batch out (`training.skip_nonfinite`).
+        What a step draws (dropout) depends on its number alone, so that a resumed run draws the same.
         """
+        torch.manual_seed(draw_seed(self.experiment.seed, "step", step, processes.rank()))
         terms = self.objective(self.network(batch), batch)
         if not torch.isfinite(terms["loss"]):
             return self._skip(batch, terms)

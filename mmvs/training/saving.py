@@ -57,16 +57,17 @@ class Checkpoints(lightning.Callback):
     def __init__(self, folder: CheckpointFolder):
         self.folder = folder
         self.best: float | None = None
+        self.validated = 0  # the step of the last validation
         self.signal: int | None = None
         self._handlers: dict[int, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The best score: wherever the folder lies, a resumed run compares with it."""
-        return {"best": self.best}
+        """The best score, to compare with wherever the folder lies by then; the step of the last validation."""
+        return {"best": self.best, "validated": self.validated}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the best score of the part before."""
-        self.best = state["best"]
+        """Take the best score of the part before, and the step of its last validation."""
+        self.best, self.validated = state["best"], state.get("validated", 0)
 
     def on_load_checkpoint(self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
         """Checkpoints of earlier versions keep the score in a callback of Lightning's."""
@@ -83,7 +84,7 @@ class Checkpoints(lightning.Callback):
                 f"step {trainer.global_step}: {len(broken)} weights are no numbers any more, the first is "
                 f"{broken[0]}; {advice(self.folder)}"
             )
-        score = float(trainer.callback_metrics[SCORE])
+        score, self.validated = float(trainer.callback_metrics[SCORE]), trainer.global_step
         if self.best is None or score > self.best:
             self.best = score
             trainer.save_checkpoint(self.folder.best)
@@ -94,10 +95,18 @@ class Checkpoints(lightning.Callback):
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._handlers[number] = signal.signal(number, self._note)
+        step = trainer.global_step
+        if step % trainer.val_check_batch == 0 and step != self.validated:
+            _validate(trainer)  # a signal came between this step and its validation
+
+    def on_train_end(self, trainer: lightning.Trainer, module: nn.Module) -> None:
+        """Validate the last step, where that is not one of every `validate_every`."""
+        if trainer.global_step != self.validated:
+            _validate(trainer)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """At a signal: save this step, and stop."""
-        stop = self.signal is not None
+        """At a signal: save this step, and stop; after the last step, training ends anyway."""
+        stop = self.signal is not None and trainer.global_step < trainer.max_steps
         if processes.count() > 1:  # all together: who saves waits for the others
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
         if stop:
@@ -120,6 +129,14 @@ class Checkpoints(lightning.Callback):
         if trainer.is_global_zero and self.folder.last.exists():
             keep_beside(self.folder.last, self.folder.previous)
         trainer.save_checkpoint(self.folder.last)
+
+
+def _validate(trainer: lightning.Trainer) -> None:
+    """Validate at once, as Lightning does between two steps."""
+    loop = trainer.fit_loop.epoch_loop.val_loop
+    loop.restarting = False
+    loop.run()
+    trainer.training = True
 
 
 def keep_beside(path: Path, beside: Path) -> None:

@@ -15,6 +15,7 @@ from mmvs.data import catalogue
 from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.clips import Clips, collate
 from mmvs.data.csv_files import DataError, normalise
+from mmvs.data.training_clips import TrainingClips
 from mmvs.data.words import tokenizer
 from mmvs.evaluation import evaluate
 from mmvs.schema import Sample
@@ -258,7 +259,7 @@ def test_nobody_trains_or_scores_without_a_truth(run):
     assert not (hidden.folder.parent / "hidden").exists(), "it is refused before anything is written"
     source = catalogue.open("hidden-test", run)
     with pytest.raises(DataError, match="training needs masks"):
-        Clips(source.samples, source.flow, run.data, training=True)
+        TrainingClips(Clips(source.samples, source.flow, run.data), seed=0)
 
 
 def test_evaluation_opens_every_data_set_once(run, tmp_path, monkeypatch):

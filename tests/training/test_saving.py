@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 
+import pandas as pd
 import pytest
 import tiny
 import torch
@@ -61,10 +62,8 @@ def test_a_signal_lets_the_step_end_and_saves_it(run, monkeypatch, number):
 
 @pytest.mark.parametrize("damage", ["torn", "flipped", "empty"])
 def test_a_damaged_last_checkpoint_costs_the_steps_since_the_one_before(run, monkeypatch, damage):
-    with monkeypatch.context() as patched:
-        at(patched, 3, lambda loss: os.kill(os.getpid(), signal.SIGTERM) or loss)
-        with pytest.raises(TrainingStopped):
-            fit(run, progress=False)  # saved at 2 and, by the signal, at 4
+    fit(run, progress=False)  # saved at 2 and 4
+    folder(run).finished.unlink()
     last = folder(run).last
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 1
@@ -229,3 +228,95 @@ def test_a_file_is_kept_under_a_second_name_with_and_without_links(tmp_path, mon
 
 def test_where_there_is_nothing_yet_training_starts_anew(run):
     assert latest(folder(run)) is None
+
+
+# Parameters under which something is drawn in every step: augmentations, and connections that drop out.
+DRAWS = {"steps": 7, "validate_every": 3}
+
+
+@pytest.fixture(scope="module")
+def whole(base) -> tuple[Experiment, dict[str, dict]]:
+    """A training that nothing interrupts: 7 steps of 2 of 4 clips, so that epochs end within it."""
+    model = base.model.model_copy(update={"dropout": 0.2})
+    training = base.training.model_copy(update=DRAWS)
+    run = base.model_copy(update={"run": "whole", "model": model, "training": training})
+    fit(run, progress=False)
+    return run, weights_of(run)
+
+
+def weights_of(run) -> dict[str, dict]:
+    """Everything that a run has learnt: weights and the optimiser's memory."""
+    kept = {name: checkpoints.read(getattr(folder(run), name), mmap=False) for name in ("best", "last")}
+    memory = {
+        f"{group}.{key}": value
+        for group, state in kept["last"]["optimizer_states"][0]["state"].items()
+        for key, value in state.items()
+    }
+    return {"best": kept["best"]["state_dict"], "last": kept["last"]["state_dict"], "memory": memory}
+
+
+def assert_equal(run, expected) -> None:
+    for part, tensors in weights_of(run).items():
+        assert tensors.keys() == expected[part].keys()
+        assert not [n for n, tensor in tensors.items() if not torch.equal(tensor, expected[part][n])], part
+
+
+@pytest.mark.parametrize(
+    ("how", "kill"), [*(("signal", step) for step in range(6)), *(("death", step) for step in range(7))]
+)
+def test_an_interrupted_training_ends_with_the_same_weights(whole, monkeypatch, how, kill):
+    run = whole[0].model_copy(update={"run": f"{how}{kill}"})
+
+    def die(loss):
+        if how == "death":
+            raise KeyError("killed")
+        os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    with monkeypatch.context() as patched, pytest.raises((KeyError, TrainingStopped)):
+        at(patched, kill, die)
+        fit(run, progress=False)
+    torch.manual_seed(kill)  # as another process would find it
+    assert fit(run, progress=False).steps == 7
+    assert_equal(run, whole[1])
+
+
+def test_a_training_that_stops_at_every_step_reaches_its_end(whole, monkeypatch):
+    """A job whose time limit is shorter than an epoch."""
+    run = whole[0].model_copy(update={"run": "steps"})
+    monkeypatch.setattr(
+        NetworkTraining,
+        "training_step",
+        lambda self, batch, index: os.kill(os.getpid(), signal.SIGTERM) or Step(self, batch, index),
+    )
+    for step in range(1, 7):
+        with pytest.raises(TrainingStopped, match=f"step {step},"):
+            fit(run, progress=False)
+    assert fit(run, progress=False).steps == 7
+    assert_equal(run, whole[1])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_loader_processes_change_no_weight(whole, workers):
+    data = whole[0].data.model_copy(update={"workers": workers})
+    run = whole[0].model_copy(update={"run": f"workers{workers}", "data": data})
+    fit(run, progress=False)
+    assert_equal(run, whole[1])
+
+
+def test_deterministic_is_a_parameter(whole):
+    training = whole[0].training.model_copy(update={"deterministic": True})
+    run = whole[0].model_copy(update={"run": "deterministic", "training": training})
+    try:
+        fit(run, progress=False)
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert_equal(run, whole[1])
+    assert run.fingerprint() != whole[0].fingerprint()
+
+
+def test_the_last_step_is_validated(whole):
+    """7 is no multiple of `validate_every`: 3."""
+    curves = pd.read_csv(RunFolder.of(whole[0]).curves).dropna(subset="val/mean_iou")
+    assert curves["step"].tolist() == [2, 5, 7]  # steps count from 0; the last comes when all are done

@@ -1,0 +1,89 @@
+"""What training reads: an endless sequence of augmented clips, each a function of the seed and its number.
+
+So a run that was killed reads on where it stopped, whatever the number of loader processes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from mmvs.data.clips import Clips
+from mmvs.data.words import mirror
+from mmvs.schema import Clip
+
+
+class TrainingClips(Dataset):
+    """Clip after clip of all clips in random order, then of all in another order, without end."""
+
+    def __init__(self, clips: Clips, seed: int):
+        """clips: those to train on; DataError where nobody knows their masks."""
+        clips.samples.require_truth("training")
+        self.clips, self.data, self.seed = clips, clips.data, seed
+        jitter = self.data.jitter
+        self.jitter = v2.ColorJitter(jitter, jitter, jitter / 2) if jitter else None
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))  # of the round that was read last
+
+    def __getitem__(self, number: int) -> Clip:
+        """Clip `number` of the sequence, from 0. It draws from torch's generator, which is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(draw_seed(self.seed, "clip", number))
+            item = self._item(number)
+            return self._augment(
+                self.clips.cut(item, self._window(item)) if self.data.gap else self.clips[item]
+            )
+
+    def _item(self, number: int) -> int:
+        """Which of the clips it is."""
+        round_, place = divmod(number, len(self.clips))
+        if self._order[0] != round_:
+            draw = np.random.default_rng(draw_seed(self.seed, "order", round_))
+            self._order = round_, draw.permutation(len(self.clips))
+        return int(self._order[1][place])
+
+    def _window(self, item: int) -> list[int]:
+        """Draw a window whose neighbours are 1 to `gap` frames apart, clamped to the video.
+
+        The authors' code trains on such windows.
+        """
+        sample, middle = self.clips.samples[self.clips.positions[item][0]], self.data.frames // 2
+        last = self.clips.samples.frame_count(sample.video_id) - 1
+        gaps = torch.randint(1, self.data.gap + 1, (self.data.frames - 1,)).tolist()
+        places = np.cumsum([0, *gaps])
+        return np.clip(sample.frame + places - places[middle], 0, last).tolist()
+
+    def _augment(self, clip: Clip) -> Clip:
+        """Draw sentences; flip picture, flow, mask and words together; jitter colours, never flow."""
+        order = torch.randperm(len(clip.samples))[: self.data.sentences_per_clip].tolist()
+        clip = replace(
+            clip,
+            masks=clip.masks[order],
+            sentences=[clip.sentences[i] for i in order],
+            samples=[clip.samples[i] for i in order],
+        )
+        if torch.rand(()) < self.data.flip:
+            clip = mirrored(clip)
+        return replace(clip, frames=self.jitter(clip.frames)) if self.jitter else clip
+
+
+def mirrored(clip: Clip) -> Clip:
+    """The clip in a mirror: u of its flow changes sign, left and right of its sentences change places."""
+    return replace(
+        clip,
+        frames=clip.frames.flip(-1),
+        flow=clip.flow.flip(-1) * clip.flow.new_tensor([-1, 1]).view(2, 1, 1),
+        masks=clip.masks.flip(-1),
+        valid=clip.valid.flip(-1),
+        sentences=[mirror(sentence) for sentence in clip.sentences],
+    )
+
+
+def draw_seed(seed: int, purpose: str, *numbers: int) -> int:
+    """64 bits for a generator: of an experiment's seed, of what is drawn, and of which one it is."""
+    entropy = [seed, zlib.crc32(purpose.encode()), *numbers]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
