@@ -370,7 +370,8 @@ class Experiment(Part):
             decisive["data"].pop(free)
         for free in ("root", "workers"):
             decisive["flow"].pop(free)
-        decisive["training"].pop("threads")
+        if self.training.threads in (None, 1):  # as when threads were in no fingerprint
+            decisive["training"].pop("threads")
         # These came after the first fingerprints: their defaults must not change them.
         if self.data.gap == 0:
             decisive["data"].pop("gap")

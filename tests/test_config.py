@@ -205,3 +205,9 @@ def test_a_file_that_is_no_params_file_is_named(tmp_path, content, message):
 def test_a_date_is_a_name_as_papermill_reads_it(tmp_path):
     (tmp_path / "dated.yaml").write_text("run: 2024-01-01\n")
     assert config.load(tmp_path / "dated.yaml").run == "2024-01-01"
+
+
+def test_threads_are_part_of_the_fingerprint():
+    """Sums in another order have other last digits; 1 and torch's choice were in no fingerprint at first."""
+    prints = [experiment(training={"threads": threads}).fingerprint() for threads in (None, 1, 2, 3)]
+    assert prints[0] == prints[1] and len(set(prints)) == 3

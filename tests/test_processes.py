@@ -7,7 +7,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import tiny
 import torch
@@ -15,7 +14,6 @@ import yaml
 from filelock import FileLock
 
 from mmvs import config, processes
-from mmvs.data import catalogue
 from mmvs.data.catalogue import prepare
 from mmvs.processes import one_at_a_time
 from mmvs.shapes.writing import write
@@ -116,7 +114,7 @@ def test_data_flow_and_training_are_begun_by_one_job_at_a_time(tmp_path, capsys)
         assert list(folder.rglob(product))
 
 
-def test_torchrun_trains_from_nothing_and_shares_the_clips(tmp_path):
+def test_torchrun_trains_from_nothing(tmp_path):
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(parameters(tmp_path)))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -132,11 +130,3 @@ def test_torchrun_trains_from_nothing_and_shares_the_clips(tmp_path):
     run = config.load(tmp_path / "two.yaml")
     assert fit(run, progress=False).steps == 9  # loaded: it is finished
     assert [part.name for part in (run.folder / "logs").glob("part-*")] == ["part-000"]
-
-    samples = catalogue.open("moving_shapes-train", run).samples
-    frames = {(sample.video_id, sample.frame) for sample in samples}
-    held_out = 1  # of 5 videos, all with as many annotated frames
-    clips = len(frames) * (5 - held_out) // 5
-    an_epoch = clips // (2 * 2)  # steps, of two processes with two clips each
-    curves = pd.read_csv(run.folder / "logs" / "metrics.csv")
-    assert curves["epoch"].max() == (9 - 1) // an_epoch, (clips, curves[["epoch", "step"]])

@@ -126,9 +126,11 @@ class NetworkTraining(lightning.LightningModule):
             "experiment": self.experiment.model_dump_json(),
             "seconds": self.seconds,
             "skipped": self.skipped,
+            "threads": torch.get_num_threads(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting the seconds where the run stopped."""
+        """Go on where the run stopped, with as many threads, which decide the last digits."""
         self.seconds = checkpoint["mmvs"]["seconds"]
         self.skipped = checkpoint["mmvs"].get("skipped", 0)
+        torch.set_num_threads(checkpoint["mmvs"].get("threads", torch.get_num_threads()))

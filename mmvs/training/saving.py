@@ -62,7 +62,7 @@ class Checkpoints(lightning.Callback):
         self._handlers: dict[int, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The best score, to compare with wherever the folder lies by then; the step of the last validation."""
+        """The best score, to compare with wherever the folder lies then; the step of the last validation."""
         return {"best": self.best, "validated": self.validated}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

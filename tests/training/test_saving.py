@@ -296,6 +296,22 @@ def test_a_training_that_stops_at_every_step_reaches_its_end(whole, monkeypatch)
     assert_equal(run, whole[1])
 
 
+def test_a_resumed_training_has_the_threads_that_it_began_with(whole, monkeypatch):
+    training = whole[0].training.model_copy(update={"threads": None})
+    run = whole[0].model_copy(update={"run": "threads", "training": training})
+    before = torch.get_num_threads()
+    try:
+        with monkeypatch.context() as patched, pytest.raises(TrainingStopped):
+            at(patched, 2, lambda loss: os.kill(os.getpid(), signal.SIGTERM) or loss)
+            fit(run, progress=False)
+        torch.set_num_threads(before + 1)
+        fit(run, progress=False)
+        assert torch.get_num_threads() == before
+    finally:
+        torch.set_num_threads(before)
+    assert_equal(run, whole[1])
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_loader_processes_change_no_weight(whole, workers):
     data = whole[0].data.model_copy(update={"workers": workers})
