@@ -209,5 +209,5 @@ def test_a_date_is_a_name_as_papermill_reads_it(tmp_path):
 
 def test_threads_are_part_of_the_fingerprint():
     """Sums in another order have other last digits; 1 and torch's choice were in no fingerprint at first."""
-    prints = [experiment(training={"threads": threads}).fingerprint() for threads in (None, 1, 2, 3)]
+    prints = [config.experiment(training={"threads": threads}).fingerprint() for threads in (None, 1, 2, 3)]
     assert prints[0] == prints[1] and len(set(prints)) == 3
