@@ -39,6 +39,9 @@ test: .venv/.installed ## lint, unit tests and the notebooks at smoke scale
 	@$(BIN) ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 tests notebooks
 
+faults: .venv/.installed ## kill 50 runs at random moments, and compare what they end with (about 15 minutes)
+	OMP_NUM_THREADS=1 .venv/bin/python tests/faults/kills.py --kills 50
+
 lab: .venv/.installed build/lab ## JupyterLab on the notebooks
 	PYTHONPATH="$(CURDIR)/build/lab" JUPYTER_PATH="$(CURDIR)/build/lab/share/jupyter" $(BIN) jupyterlab
 
@@ -89,4 +92,4 @@ endef
 	$(BIN) pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help report ladder test lab lint lock clean distclean
+.PHONY: help report ladder test faults lab lint lock clean distclean

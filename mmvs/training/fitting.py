@@ -23,7 +23,7 @@ from mmvs.config import ConfigError, Experiment
 from mmvs.data import catalogue
 from mmvs.data.loaders import Loaders
 from mmvs.data.words import tokenizer
-from mmvs.files import write_json, write_text
+from mmvs.files import remove_partial, write_json, write_text
 from mmvs.processes import one_at_a_time
 from mmvs.run_folder import RunFolder, TrainingEnd
 from mmvs.trained import TrainedNetwork
@@ -70,6 +70,8 @@ def _train(
     progress: bool,
 ) -> None:
     """Train from the last checkpoint, or from the start, to the last step."""
+    if processes.rank() == 0:
+        remove_partial(folder.checkpoints.path)  # of a job that was killed
     lightning.seed_everything(experiment.seed, verbose=False)
     module = NetworkTraining(experiment, len(words))
     _keep_vocabulary(folder.checkpoints.vocabulary, words, module.network)
@@ -156,8 +158,8 @@ def _set_aside_other_run(experiment: Experiment, folder: RunFolder) -> None:
         checkpoints.rename(aside)
         if folder.logs.exists():
             folder.logs.rename(aside / folder.logs.name)
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    write_text(mark, experiment.fingerprint())
+    if not mark.exists():
+        write_text(mark, experiment.fingerprint())
 
 
 def _join_curves(folder: RunFolder) -> None:
