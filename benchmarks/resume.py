@@ -1,9 +1,9 @@
 """What it costs that a run can be killed at any moment: `python -m benchmarks.resume`.
 
 Steps of a training are timed as they are, and without what makes them exact after a restart: the seeds of
-every clip and step. A checkpoint is timed as it is written and read, and as torch alone does it: without fsync
-and without checksums. Each pair is timed in turns on one thread, the best turn of each counts, and the last row
-says what all of it takes of a training that validates as the params file asks.
+every clip and step. A checkpoint is timed as it is written and read, and as torch alone does it: without
+fsync and without checksums. Each pair is timed in turns on one thread, the best turn of each counts, and the
+last row says what all of it takes of a training that validates as the params file asks.
 """
 
 from __future__ import annotations
