@@ -132,7 +132,7 @@ class Flow(Part):
     estimator: str = "dis"  # "dis", "raft_small", "raft_large" (torchvision), "ptlflow:<model>"
     preset: Literal["ultrafast", "fast", "medium"] = "medium"  # of DIS
     finest_scale: int = Field(0, ge=0)  # of DIS: 0 estimates at full resolution
-    weights: str | None = None  # of a network: a torchvision or ptlflow name, or a file
+    weights: str | None = None  # of a network: a published name, a file, "random"; None: published ones
     height: int | None = Field(None, ge=16)  # stored resolution; None: the video's own
     root: str = "data/flow"
     workers: int = Field(2, ge=1)  # processes

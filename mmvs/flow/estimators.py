@@ -90,12 +90,17 @@ class Network(Estimator):
 
         name       of the estimator in the configuration
         library    of the network, for the fingerprint
-        weights    a published name, a file, or None: random ones, the same each time
-        published  name of weights → their file name, which carries a hash of the content
+        weights    a published name, a file, "random" (the same each time), or None: the first published ones
+        published  name of weights → their file name, which carries a hash of the content; the best first
         """
-        self.name, self.weights = name, weights
+        if weights is None and not published:
+            raise FlowError(
+                f"{name}: {library} publishes no weights of it: give flow.weights a file, or 'random'"
+            )
+        weights = weights or next(iter(published))
+        self.name, self.weights = name, None if weights == "random" else weights
         self.fingerprint = {"name": name, "version": f"{library} {version(library)}"}
-        if weights is None:
+        if weights == "random":
             self.fingerprint["weights"] = "random"
         elif weights in published:
             self.fingerprint["weights"] = published[weights]
@@ -104,7 +109,9 @@ class Network(Estimator):
             self.fingerprint["weights"] = hashlib.sha256(resolve(weights).read_bytes()).hexdigest()
         else:
             names = ", ".join(published) or "none"
-            raise FlowError(f"flow.weights '{weights}' of {name}: no such file, nor published ({names})")
+            raise FlowError(
+                f"flow.weights '{weights}' of {name}: no such file, nor published ({names}), nor 'random'"
+            )
 
     @abstractmethod
     def build(self) -> Any:
@@ -119,7 +126,7 @@ class Network(Estimator):
         import torch
 
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # without weights: every process draws the same random ones
+            torch.manual_seed(0)  # random weights: every process draws the same ones
             try:
                 network = self.build()
             except Exception as error:  # network down, truncated file, weights of another model
@@ -151,7 +158,8 @@ class TorchvisionRaft(Network):
         from torchvision.models import get_model_weights
 
         self.published = get_model_weights(settings.estimator)
-        files = {name: weights.url.rsplit("/", 1)[-1] for name, weights in self.published.__members__.items()}
+        members = {"DEFAULT": self.published.DEFAULT, **self.published.__members__}
+        files = {name: weights.url.rsplit("/", 1)[-1] for name, weights in members.items()}
         super().__init__(settings.estimator, "torchvision", settings.weights, files)
 
     def build(self) -> Any:
@@ -184,7 +192,9 @@ class PtlflowModel(Network):
             known = ", ".join(ptlflow.get_model_names())
             raise FlowError(f"unknown flow.estimator '{settings.estimator}': ptlflow has {known}")
         published = getattr(ptlflow.get_model_reference(self.key), "pretrained_checkpoints", {})
-        files = {name: url.rsplit("/", 1)[-1] for name, url in published.items()}
+        # Those of FlyingThings3D first: of all, they are made for no single kind of scene.
+        names = sorted(published, key=lambda name: name != "things")
+        files = {name: published[name].rsplit("/", 1)[-1] for name in names}
         super().__init__(settings.estimator, "ptlflow", settings.weights, files)
 
     def build(self) -> Any:

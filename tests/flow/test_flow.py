@@ -80,16 +80,16 @@ def test_torchvision_raft_keeps_the_size_and_its_random_weights(size):
     import torch
 
     frames = moving(2, 1, 0, *size)
-    flow = estimator(Flow(estimator="raft_small"))(*frames)
+    flow = estimator(Flow(estimator="raft_small", weights="random"))(*frames)
     assert flow.shape == (2, *size) and flow.dtype == np.float32 and np.isfinite(flow).all()
     torch.manual_seed(size[0])  # as other code may: the same random weights are drawn in every process
-    assert np.array_equal(flow, estimator(Flow(estimator="raft_small"))(*frames))
+    assert np.array_equal(flow, estimator(Flow(estimator="raft_small", weights="random"))(*frames))
 
 
 def test_weights_from_a_file_are_used_and_fingerprinted(tmp_path):
     import torch
 
-    random = estimator(Flow(estimator="raft_small"))
+    random = estimator(Flow(estimator="raft_small", weights="random"))
     state = {
         key: value * 0.5 if value.is_floating_point() else value
         for key, value in random.model.state_dict().items()
@@ -106,6 +106,22 @@ def test_published_weights_are_fingerprinted_by_the_hash_in_their_file_name():
     assert fingerprint != estimator(Flow(estimator="raft_small", weights="C_T_V1")).fingerprint
 
 
+def test_published_weights_are_the_default_and_random_ones_have_to_be_asked_for():
+    def weights(name: str, choice: str | None) -> str:
+        return estimator(Flow(estimator=name, weights=choice)).fingerprint["weights"]
+
+    assert weights("raft_small", None) == weights("raft_small", "DEFAULT") != weights("raft_small", "random")
+    pytest.importorskip("ptlflow")
+    assert weights("ptlflow:raft_small", None) == weights("ptlflow:raft_small", "things")
+
+
+def test_a_network_without_published_weights_says_what_to_give(monkeypatch):
+    ptlflow = pytest.importorskip("ptlflow")
+    monkeypatch.setattr(ptlflow.get_model_reference("raft_small"), "pretrained_checkpoints", {})
+    with pytest.raises(FlowError, match="publishes no weights of it: give flow.weights a file, or 'random'"):
+        estimator(Flow(estimator="ptlflow:raft_small"))
+
+
 @pytest.mark.parametrize("content", [None, b"not weights"])
 def test_weights_that_cannot_be_had_are_named(tmp_path, content):
     path = tmp_path / "lost.pth"
@@ -117,7 +133,7 @@ def test_weights_that_cannot_be_had_are_named(tmp_path, content):
 
 def test_ptlflow_raft_runs_with_random_weights():
     pytest.importorskip("ptlflow")
-    estimate = estimator(Flow(estimator="ptlflow:raft_small"))
+    estimate = estimator(Flow(estimator="ptlflow:raft_small", weights="random"))
     frames = moving(2, 1, 0, 48, 72)
     flow = estimate(*frames)
     assert flow.shape == (2, 48, 72) and np.isfinite(flow).all()
