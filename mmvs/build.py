@@ -47,13 +47,17 @@ def build_empty(model: Model, vocabulary: int, language: Path) -> nn.Module:
     """A network for weights that are about to be loaded: no pretrained ones are fetched.
 
     language  the folder with BERT's config.json that was kept with the weights; `small` needs none
+
+    ValueError where it is missing: a name alone, of a folder or on the hub, may mean something else here.
     """
     parts: dict[str, Any] = {
         name: getattr(model, name).model_copy(update={"weights": None})
         for name in ("appearance_backbone", "motion_backbone")
     }
     architecture = language / "config.json"
-    if model.language.name != "small" and architecture.is_file():
+    if model.language.name != "small":
+        if not architecture.is_file():
+            raise ValueError(f"{architecture}, the architecture of its language model, is missing")
         parts["language"] = model.language.model_copy(update={"name": str(architecture.resolve())})
     network, _ = _classes(model.name)
     return network(model.model_copy(update=parts), vocabulary)

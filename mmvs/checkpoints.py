@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mmvs.files import whole
+from mmvs.files import whole, write_text
+
+SUMS = "SHA256SUMS"  # of a saved model's files; `sha256sum --check SHA256SUMS` compares them too
 
 
 class CheckpointError(ValueError):
@@ -52,6 +57,42 @@ def read(path: str | Path, mmap: bool = True) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is no checkpoint of mmvs.training, or damaged ({reason(error)})"
         ) from None
+
+
+def write_sums(folder: Path, names: Iterable[str]) -> None:
+    """Write the SHA-256 of files of a folder beside them; names are relative, with slashes."""
+    write_text(folder / SUMS, "".join(f"{_sha256(folder / name)}  {name}\n" for name in sorted(names)))
+
+
+def compare_sums(folder: Path, names: Iterable[str]) -> None:
+    """CheckpointError, naming the file, where one differs from its SHA-256, has none, or is missing.
+
+    A folder without SHA256SUMS, as earlier versions wrote it, is not compared. Reads 1 GB a second.
+    """
+    path, names = folder / SUMS, set(names)
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    sums = {match[2]: match[1] for line in lines if (match := re.fullmatch(r"([0-9a-f]{64})  (.+)", line))}
+    if len(sums) < len(lines):
+        raise CheckpointError(f"{path} is damaged: save the model anew, or download it anew")
+    if others := sorted(names ^ sums.keys()):
+        state = "is missing" if others[0] in sums else f"is not in {SUMS}"
+        raise CheckpointError(f"{folder / others[0]} {state}: save the model anew, or download it anew")
+    for name in sorted(names):
+        if _sha256(folder / name) != sums[name]:
+            raise CheckpointError(
+                f"{folder / name} is damaged, or was changed: its SHA-256 is not that of {SUMS}. Download it "
+                f"anew; if the change is yours, delete {SUMS}"
+            )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def reason(error: Exception) -> str:

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def as_json(value: Any) -> str:
 
 
 def remove_partial(folder: str | Path, name: str = "") -> None:
-    """Remove the partial files of killed jobs below a folder: those of one file by its name, or all."""
-    for partial in Path(folder).rglob(f"{PARTIAL}{name}"):
+    """Remove the partial files of killed jobs: of one file of a folder, by its name; or all below it."""
+    folder = Path(folder)
+    for partial in folder.glob(f"{PARTIAL}-{escape(name)}") if name else folder.rglob(PARTIAL):
         partial.unlink(missing_ok=True)

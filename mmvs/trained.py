@@ -1,7 +1,8 @@
 """A trained network as one object: from a run, a checkpoint, the authors' file, a saved model, the hub.
 
 A saved model is a folder: weights (safetensors), config.json (the experiment), `language` (the tokenizer, and
-BERT's configuration) and a model card. Loading it needs no pretrained weights of anything else.
+BERT's configuration), SHA256SUMS of all these, and a model card. Loading it needs no pretrained weights of
+anything else, runs no code that came with it, and reads no file beside it.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ from typing import Any, TypeVar
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from mmvs import checkpoints, config
 from mmvs.build import build_empty, build_released
 from mmvs.checkpoints import CheckpointError, reason
-from mmvs.config import ConfigError, Experiment, resolve
-from mmvs.data.words import tokenizer
+from mmvs.config import ConfigError, Data, Experiment, Flow, resolve
+from mmvs.data.words import kept_tokenizer, tokenizer
 from mmvs.files import write_json
 from mmvs.model.inference import as_scored
 from mmvs.processes import device
 from mmvs.run_folder import CheckpointFolder, RunFolder
 
 DOWNLOAD_OPTIONS = ("revision", "cache_dir", "force_download", "local_files_only", "token")  # of the hub
+CONFIG, WEIGHTS, LANGUAGE = "config.json", "model.safetensors", "language"  # of a saved model
 Model = TypeVar("Model", bound="TrainedNetwork")
 
 CARD = """---
@@ -96,7 +98,7 @@ class TrainedNetwork(
         path = _locate(where)
         if path.is_file():
             return cls.from_checkpoint(path)
-        if (path / "config.json").exists():
+        if (path / CONFIG).exists():
             return cls.from_pretrained(path).to(device())
         if (best := RunFolder(path).checkpoints.best).is_file():
             return cls.from_checkpoint(best)
@@ -127,7 +129,8 @@ class TrainedNetwork(
         experiment = experiment or _experiment(checkpoint, content)
         beside = CheckpointFolder(checkpoint.parent)
         vocabulary = beside.vocabulary
-        if experiment.model.language.name == "small" and not vocabulary.is_dir():
+        own = experiment.model.language.name == "small"
+        if not (vocabulary.is_dir() if own else (vocabulary / "config.json").is_file()):
             raise CheckpointError(f"{checkpoint}: the folder `vocabulary` that lay beside it is missing")
         try:
             words = tokenizer(experiment.model.language, vocabulary, [])
@@ -201,9 +204,10 @@ class TrainedNetwork(
 
     def _save_pretrained(self, save_directory: Path) -> None:
         super()._save_pretrained(save_directory)
-        self.tokenizer.save_pretrained(save_directory / "language")
-        self.network.language.bert.config.save_pretrained(save_directory / "language")
-        write_json(save_directory / "config.json", self.experiment.model_dump(mode="json"))
+        self.tokenizer.save_pretrained(save_directory / LANGUAGE)
+        self.network.language.bert.config.save_pretrained(save_directory / LANGUAGE)
+        write_json(save_directory / CONFIG, self.experiment.model_dump(mode="json"))
+        checkpoints.write_sums(save_directory, _parts(save_directory))
 
     @classmethod
     def _from_pretrained(
@@ -211,18 +215,42 @@ class TrainedNetwork(
     ) -> Model:
         folder = Path(model_id)
         download = {name: value for name, value in options.items() if name in DOWNLOAD_OPTIONS}
-        if not folder.is_dir():
-            folder = Path(snapshot_download(model_id, **download))
+        if downloaded := not folder.is_dir():
+            parts = [CONFIG, WEIGHTS, f"{LANGUAGE}/*", checkpoints.SUMS]
+            folder = Path(snapshot_download(model_id, allow_patterns=parts, **download))
         try:
-            experiment = config.kept((folder / "config.json").read_text())
-            words = AutoTokenizer.from_pretrained(folder / "language")
-            network = build_empty(experiment.model, len(words), folder / "language")
-            model, weights = cls(experiment, network, words), str(folder / "model.safetensors")
-            return cls._load_as_safetensor(model, weights, map_location, strict=True)
+            experiment = config.kept((folder / CONFIG).read_text(encoding="utf-8"))
+            checkpoints.compare_sums(folder, _parts(folder))
+            if downloaded:
+                experiment = _at_home(experiment)
+            words = kept_tokenizer(folder / LANGUAGE)
+            network = build_empty(experiment.model, len(words), folder / LANGUAGE)
+            model = cls(experiment, network, words)
+            return cls._load_as_safetensor(model, str(folder / WEIGHTS), map_location, strict=True)
         except Exception as error:  # any part may be missing, torn or of another version
             raise CheckpointError(
                 f"{model_id} holds no model that save_pretrained wrote, or one of another version: {error}"
             ) from None
+
+
+def _parts(folder: Path) -> list[str]:
+    """The files of a saved model that decide its answers, relative to its folder."""
+    language = [path for path in (folder / LANGUAGE).glob("[!.]*") if path.is_file()]
+    return [CONFIG, WEIGHTS, *(f"{LANGUAGE}/{path.name}" for path in language)]
+
+
+def _at_home(experiment: Experiment) -> Experiment:
+    """The experiment of a downloaded model, with the folders of this machine in place of its author's.
+
+    ValueError where it needs a file of the author's.
+    """
+    weights = experiment.flow.weights
+    if weights and resolve(weights).is_file():
+        raise ValueError(f"flow.weights '{weights}' is a file of its author's: download it into a folder")
+    fields = {"roots": Data().roots, "jhmdb_samples": None}
+    places = {"data": experiment.data.model_copy(update=fields), "reports": Experiment().reports}
+    places["flow"] = experiment.flow.model_copy(update={"root": Flow().root})
+    return experiment.model_copy(update=places)
 
 
 def _locate(where: str | Path) -> Path:

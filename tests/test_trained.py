@@ -3,16 +3,20 @@
 import json
 import os
 import pickle
+import re
 import shutil
+import subprocess
 import zipfile
+from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 import tiny
 import torch
-from transformers import BertConfig, BertTokenizerFast
+from transformers import AutoModel, BertConfig, BertTokenizerFast
 
 from mmvs.build import build_empty
-from mmvs.config import experiment
+from mmvs.config import ROOT, Data, Flow, experiment
 from mmvs.model.network import Network
 from mmvs.segmenter.segmenter import Segmenter
 from mmvs.trained import CheckpointError, TrainedNetwork
@@ -188,3 +192,181 @@ def test_a_vocabulary_is_the_runs_own(segmenter, tmp_path):
         BertTokenizerFast.from_pretrained(tmp_path / "language").get_vocab()
         == segmenter.tokenizer.get_vocab()
     )
+
+
+# What came from elsewhere
+
+
+@pytest.fixture
+def saved(segmenter, tmp_path):
+    segmenter.save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def change(file, **settings) -> None:
+    """Change settings of a JSON file of a saved model, and forget the sums, as who means harm would."""
+    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+    (file.parents[file.parent.name == "language"] / "SHA256SUMS").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "language/tokenizer.json"])
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.999])
+def test_a_changed_byte_of_a_saved_model_is_refused_by_name(saved, name, place):
+    """Most of them would open, with other weights."""
+    content = bytearray((saved / name).read_bytes())
+    position = int(place * len(content))
+    content[position] ^= 1
+    (saved / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=re.escape(str(saved))) as error:
+        Segmenter.from_run(saved)
+    assert name != "model.safetensors" or f"{saved / name} is damaged" in str(error.value)
+
+
+def test_a_saved_model_whose_parts_are_not_those_of_its_sums_is_refused(saved):
+    (saved / "language" / "added_tokens.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="added_tokens.json is not in SHA256SUMS"):
+        Segmenter.from_run(saved)
+    (saved / "language" / "added_tokens.json").rename(saved / "language" / ".DS_Store")
+    Segmenter.from_run(saved)
+    (saved / "language" / "config.json").unlink()
+    with pytest.raises(CheckpointError, match="config.json is missing"):
+        Segmenter.from_run(saved)
+    with (saved / "SHA256SUMS").open("a") as sums:
+        sums.write("torn")
+    with pytest.raises(CheckpointError, match="SHA256SUMS is damaged"):
+        Segmenter.from_run(saved)
+
+
+def test_sums_are_those_of_the_command_that_everybody_has(saved):
+    if not shutil.which("sha256sum"):
+        pytest.skip("no sha256sum here")
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=saved, check=True)
+
+
+def test_a_model_that_was_saved_without_sums_opens(saved, segmenter):
+    (saved / "SHA256SUMS").unlink()
+    assert Segmenter.from_run(saved).fingerprint() == segmenter.fingerprint()
+    (saved / "README.md").write_text("its card may change")
+    Segmenter.from_run(saved).save_pretrained(saved)
+    assert (saved / "SHA256SUMS").exists()
+
+
+def test_a_saved_model_does_not_choose_a_language_model_by_name(saved, monkeypatch, tmp_path):
+    """Neither a folder of this machine nor one of the hub."""
+    settings = json.loads((saved / "config.json").read_text())
+    BertConfig(vocab_size=40, hidden_size=16).save_pretrained(tmp_path / "private")
+    for name in (str(tmp_path / "private"), str(tmp_path / "private" / "config.json"), "somebody/something"):
+        settings["model"]["language"]["name"] = name
+        change(saved / "config.json", **settings)
+        with monkeypatch.context() as patch:
+            patch.setattr(AutoModel, "from_pretrained", lambda *_, **__: pytest.fail("opened"))
+            (saved / "language" / "config.json").rename(tmp_path / "aside.json")
+            with pytest.raises(CheckpointError, match="language/config.json.*is missing"):
+                Segmenter.from_run(saved)
+            (tmp_path / "aside.json").rename(saved / "language" / "config.json")
+            Segmenter.from_run(saved)  # its own architecture, whatever the name
+
+
+def test_a_saved_model_runs_no_code(saved, capsys, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked whether to run code"))
+    (saved / "language" / "evil.py").write_text("print('ran')\nclass Evil: pass\n")
+    language = saved / "language"
+    kept = {file.name: file.read_text() for file in language.glob("*.json")}
+    for file, settings in [
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}}),
+        ("tokenizer_config.json", {"tokenizer_class": "Evil", "auto_map": ["evil.Evil", None]}),
+        ("tokenizer_config.json", {"vocab_file": "/etc/passwd"}),
+        ("tokenizer_config.json", {"tokenizer_file": "../../private.json"}),
+        ("config.json", {"auto_map": {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"}}),
+        ("config.json", {"model_type": "evil", "auto_map": {"AutoModel": "somebody/x--evil.Evil"}}),
+        ("config.json", {"model_type": "timm_wrapper", "architecture": "resnet18"}),
+    ]:
+        change(language / file, **settings)
+        try:
+            Segmenter.from_run(saved)
+        except CheckpointError as error:
+            assert str(saved) in str(error)
+        else:
+            assert file == "config.json", "small needs no architecture"
+        (language / file).write_text(kept[file])
+    assert "ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"auto_map": {"AutoModel": "somebody/x--evil.Evil"}},
+        {"attn_implementation": "somebody/kernel"},
+        {"_attn_implementation": "somebody/kernel"},
+        {"_attn_implementation_internal": "somebody/kernel"},
+        {"quantization_config": {"quant_method": "bitsandbytes"}},
+    ],
+)
+def test_an_architecture_that_came_with_a_model_is_sizes_alone(tmp_path, monkeypatch, settings):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertConfig(vocab_size=40, **sizes).save_pretrained(tmp_path)
+    change(tmp_path / "config.json", **settings)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    model = tiny.model(language={"name": "bert-base-uncased"})
+    bert = build_empty(model, 40, tmp_path).language.bert
+    assert type(bert).__name__ == "BertModel" and bert.config.hidden_size == 16
+    change(tmp_path / "config.json", model_type="timm_wrapper")
+    with pytest.raises(ValueError, match="config.json: model_type 'timm_wrapper'"):
+        build_empty(model, 40, tmp_path)
+
+
+def test_a_backbone_is_a_resnet(monkeypatch):
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: pytest.fail("download"))
+    for name in ("fcn_resnet50", "deeplabv3_resnet101", "vit_b_16", "../resnet"):
+        with pytest.raises(ValueError, match="use 'narrow' or a torchvision ResNet"):
+            build_empty(tiny.model(appearance_backbone={"name": name}), 40, Path("absent"))
+
+
+def test_a_downloaded_model_writes_and_reads_at_home(saved, monkeypatch, tmp_path):
+    """Its author's folders, and files of these names on this machine, are none of its business."""
+    private = tmp_path / "private.pth"
+    private.touch()
+    settings = json.loads((saved / "config.json").read_text())
+    settings["reports"] = str(tmp_path / "elsewhere")
+    settings["data"] |= {"roots": {"a2d": "/etc", "jhmdb": "../../.."}, "jhmdb_samples": "/etc/passwd"}
+    settings["flow"]["root"] = str(tmp_path)
+    change(saved / "config.json", **settings)
+    patterns = []
+
+    def download(name, allow_patterns, **_):
+        patterns.extend(allow_patterns)
+        return str(saved)
+
+    monkeypatch.setattr("mmvs.trained.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", lambda **_: str(saved / "config.json"))
+    loaded = TrainedNetwork.from_pretrained("somebody/model").experiment
+    assert loaded.folder == ROOT / "reports" / "tiny" and loaded.data.jhmdb_samples is None
+    assert loaded.data.roots == Data().roots and loaded.flow.root == Flow().root
+    assert loaded.fingerprint() == experiment(**settings).fingerprint()
+    assert all(any(fnmatch(name, p) for p in patterns) for name in ("model.safetensors", "language/a.json"))
+    assert not any(fnmatch("evil.py", pattern) for pattern in patterns)
+    settings["flow"]["weights"] = str(private)
+    change(saved / "config.json", **settings)
+    with pytest.raises(CheckpointError, match="flow.weights '.*private.pth' is a file of its author's"):
+        TrainedNetwork.from_pretrained("somebody/model")
+
+
+@pytest.mark.parametrize("run", ["../up", "/absolute", "a/../../b", "a/..", ".hidden", "a\x00b", "a\n", ""])
+def test_the_name_of_a_run_leads_to_no_other_folder(saved, run):
+    change(saved / "config.json", run=run)
+    with pytest.raises(CheckpointError, match="run: "):
+        Segmenter.from_run(saved)
+
+
+def test_a_checkpoint_without_its_language_model_is_refused(tmp_path, monkeypatch):
+    """Its name may mean another one here."""
+    words = tiny.run(tmp_path / "run").tokenizer
+    BertConfig(vocab_size=len(words), hidden_size=16, num_attention_heads=2).save_pretrained(
+        tmp_path / "bert"
+    )
+    it = experiment(model=tiny.model(language={"name": "bert-base-uncased"}).model_dump())
+    network = build_empty(it.model, len(words), tmp_path / "bert")
+    path = tiny.checkpoint(TrainedNetwork(it, network, words, 0, 0.0), tmp_path)
+    monkeypatch.setattr(AutoModel, "from_pretrained", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(CheckpointError, match="best.ckpt: the folder `vocabulary`"):
+        Segmenter.from_checkpoint(path)

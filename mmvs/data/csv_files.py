@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
+LONGEST_ID = 200  # bytes: file systems allow 255, and a file that is being written has a longer name
+
 
 class DataError(ValueError):
     """A file of the data set that is missing or wrong; the text names it and says what to do."""
@@ -72,4 +74,9 @@ def plain(video_id: str, where: object) -> str:
     """A video id becomes a file name: refuse those that would lead out of the data set's folders."""
     if video_id in ("", ".", "..") or any(c in video_id for c in "/\\\0"):
         raise DataError(f"{where}: '{video_id}' is not a video id: it must be a plain name without slashes")
+    if len(video_id.encode()) > LONGEST_ID:
+        raise DataError(
+            f"{where}: '{video_id[:20]}...' is not a video id: its {len(video_id.encode()):,} bytes make no "
+            f"file name, {LONGEST_ID} are the limit"
+        )
     return video_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -28,7 +29,7 @@ def tokenizer(language: Language, folder: Path, sentences: Iterable[str]) -> Pre
     sentences, kind = list(sentences), BertTokenizerFast if language.name == "small" else AutoTokenizer
     if (folder / "tokenizer.json").exists():
         try:
-            return kind.from_pretrained(folder)
+            return kept_tokenizer(folder, kind)
         except Exception:  # tokenizers raises many kinds on a file that is torn
             if not sentences:
                 raise
@@ -39,6 +40,22 @@ def tokenizer(language: Language, folder: Path, sentences: Iterable[str]) -> Pre
     small = BertTokenizerFast(tokenizer_object=BertWordPieceTokenizer(pieces, lowercase=True)._tokenizer)
     small.save_pretrained(folder)
     return BertTokenizerFast.from_pretrained(folder)
+
+
+def kept_tokenizer(folder: Path, kind: type = AutoTokenizer) -> PreTrainedTokenizerBase:
+    """The tokenizer that `save_pretrained` wrote into a folder, from wherever the folder came.
+
+    kind  class of transformers
+
+    ValueError, naming the file, where its settings ask for code or for files of their own choice; further
+    errors of transformers where it is torn.
+    """
+    for file in (folder / "tokenizer_config.json", folder / "config.json"):
+        settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        for name, value in settings.items():
+            if value and (name == "auto_map" or name.endswith(("_file", "_files"))):
+                raise ValueError(f"{file}: '{name}' asks for code or files from elsewhere: remove the line")
+    return kind.from_pretrained(folder, trust_remote_code=False)
 
 
 def word_pieces(sentences: Iterable[str], size: int) -> dict[str, int]:

@@ -95,8 +95,11 @@ class FlowStore:
         return store
 
     def path(self, video_id: str) -> Path:
-        """The file of one video's flow."""
-        return self.root / f"{video_id}.h5"
+        """The file of one video's flow; FlowError where the id would lead out of the store."""
+        path = self.root / f"{video_id}.h5"
+        if not video_id or "\0" in video_id or Path(video_id).is_absolute() or ".." in Path(video_id).parts:
+            raise FlowError(f"{self.root}: '{video_id}' is not a video id: it would lead out of the folder")
+        return path
 
     def read(self, video_id: str, video_path: str | Path, indices: Sequence[int]) -> np.ndarray:
         """Flow of the frames at `indices` (0-based, any order, repeats allowed).

@@ -11,12 +11,16 @@ from torch import Tensor, nn
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.resnet import BasicBlock, conv1x1
 from torchvision.utils import flow_to_image
-from transformers import AutoConfig, AutoModel, BertConfig, BertModel
+from transformers import AutoConfig, AutoModel, BertConfig, BertModel, PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from mmvs.config import Backbone, Language, resolve
 from mmvs.schema import Features
 
 BASIC = ("resnet18", "resnet34")  # of basic blocks, which torchvision cannot dilate
+RESNETS = ("resnet", "resnext", "wide_resnet")  # how torchvision's names of them begin
+# Settings of a BERT's config.json that say how it runs, not what it is: some fetch code or other weights.
+FOREIGN = ("auto_map", "attn_implementation", "experts_implementation", "quantization_config")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -135,8 +139,7 @@ class LanguageEncoder(nn.Module):
 def bert(language: Language, vocabulary: int) -> nn.Module:
     """BERT: pretrained, by its name; untrained, by its config.json; or small, of `vocabulary` pieces."""
     if language.name.endswith(".json"):
-        architecture = AutoConfig.for_model(**json.loads(resolve(language.name).read_text()))
-        return AutoModel.from_config(architecture, add_pooling_layer=False)
+        return AutoModel.from_config(_architecture(resolve(language.name)), add_pooling_layer=False)
     if language.name != "small":
         return AutoModel.from_pretrained(_local_or_hub(language.name), add_pooling_layer=False)
     return BertModel(
@@ -153,6 +156,15 @@ def bert(language: Language, vocabulary: int) -> nn.Module:
         ),
         add_pooling_layer=False,
     )
+
+
+def _architecture(file: Path) -> PreTrainedConfig:
+    """BERT's architecture of a config.json, which may have come with a downloaded model."""
+    settings = json.loads(file.read_text())
+    if settings.get("model_type") not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        raise ValueError(f"{file}: model_type '{settings.get('model_type')}' reads no sentences as BERT does")
+    foreign = [name for name in settings if name.lstrip("_").startswith(FOREIGN)]
+    return AutoConfig.for_model(**{name: settings[name] for name in settings if name not in foreign})
 
 
 def _narrow(widths: list[int], channels: int) -> nn.Module:
@@ -185,6 +197,8 @@ def _basic_block(into: int, out: int, stride: int) -> BasicBlock:
 
 def _torchvision(backbone: Backbone, channels: int, dilated: bool) -> nn.Module:
     """A torchvision ResNet without its head."""
+    if not backbone.name.startswith(RESNETS):  # other models of torchvision fetch backbones of their own
+        raise ValueError(f"backbone '{backbone.name}': use 'narrow' or a torchvision ResNet")
     file = resolve(backbone.weights) if backbone.weights and Path(backbone.weights).suffix else None
     dilate = {"replace_stride_with_dilation": [False, False, True]} if dilated else {}
     try:

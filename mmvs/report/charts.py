@@ -15,6 +15,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 
 from mmvs.config import LADDER
 from mmvs.report.survey import frequent_words
@@ -34,9 +35,10 @@ def overview(samples: pd.DataFrame) -> Figure:
     """survey.samples as charts: lengths and words of sentences, sizes and speeds of objects."""
     figure, axes = plt.subplots(2, 2, figsize=(11, 8), width_ratios=[1.3, 1], layout="constrained")
     order = kinds_first(samples["kind"])
-    by_kind = {"data": samples, "hue": "kind", "hue_order": order, "palette": COLOURS}
+    palette = {kind: COLOURS.get(kind, COLOURS["all"]) for kind in order}
+    by_kind = {"data": samples, "hue": "kind", "hue_order": order, "palette": palette}
     sns.histplot(**by_kind, x="words", discrete=True, multiple="stack", ax=axes[0, 0], alpha=1)
-    sns.move_legend(axes[0, 0], "lower left", bbox_to_anchor=(0, 1), ncols=5, title=None, frameon=False)
+    _legend_above(axes[0, 0], 5)
     axes[0, 0].set(xlabel="words in a sentence", ylabel="samples")
     words = frequent_words(samples["sentence"], 22)
     sns.barplot(x=words.to_numpy(), y=words.index, ax=axes[0, 1], color=COLOURS["all"])
@@ -50,7 +52,7 @@ def overview(samples: pd.DataFrame) -> Figure:
         xlabel="mean flow inside the mask, pixels per frame", ylabel="", title="motion of the objects"
     )
     plt.close(figure)
-    return figure
+    return without_formulas(figure)
 
 
 def confidence(table: pd.DataFrame) -> Figure:
@@ -60,9 +62,9 @@ def confidence(table: pd.DataFrame) -> Figure:
         of_mask = table.assign(area=100 * table["area"])
         sns.lineplot(of_mask, x="time", y=column, hue="sentence", ax=axis, legend=axis is axes[0])
         axis.set(xlabel="seconds", ylabel=label, ylim=(0, 1.02) if column == "confidence" else (0, None))
-    sns.move_legend(axes[0], "lower left", bbox_to_anchor=(0, 1), ncols=1, title=None, frameon=False)
+    _legend_above(axes[0], 1)
     plt.close(figure)
-    return figure
+    return without_formulas(figure)
 
 
 def flow_errors(quality: pd.DataFrame) -> Figure:
@@ -133,7 +135,7 @@ def score_bars(scores: pd.DataFrame) -> Figure:
     axes[-1, 0].set_xticks(middles, [name.replace("-", "\n", 1) for name in names])
     swatches = [Patch(color=COLOURS.get(kind, COLOURS["all"]), label=kind) for kind in kinds]
     axes[0, 0].legend(handles=swatches, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    return finish(figure)
+    return finish(without_formulas(figure))
 
 
 def comparison_bars(table: pd.DataFrame, ylabel: str = "mean IoU") -> Figure:
@@ -146,7 +148,7 @@ def comparison_bars(table: pd.DataFrame, ylabel: str = "mean IoU") -> Figure:
         axis.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
     axis.set(xlabel="sentences", ylabel=ylabel, ylim=(0, 1.05))
     axis.legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    return finish(figure)
+    return finish(without_formulas(figure))
 
 
 def ladder(cells: pd.DataFrame) -> Figure:
@@ -170,7 +172,7 @@ def ladder_kinds(cells: pd.DataFrame) -> Figure:
         axis.set_xticks(range(len(rungs)), rungs, rotation=60, ha="right", fontsize=9)
         axis.set(title=kind, ylim=(0, 1))
     axes[0, 0].set_ylabel("mean IoU")
-    return finish(figure)
+    return finish(without_formulas(figure))
 
 
 def _rung_bars(axis: Axes, cells: pd.DataFrame, rungs: list[str], colours: list[Any]) -> None:
@@ -185,6 +187,19 @@ def _rung_bars(axis: Axes, cells: pd.DataFrame, rungs: list[str], colours: list[
         top = max(values.max(), values.mean() + (0 if np.isnan(half) else half))
         axis.text(place, top + 0.015, f"{values.mean():.2f}", ha="center", fontsize=8.5)
     axis.grid(axis="x", visible=False)
+
+
+def _legend_above(axis: Axes, columns: int) -> None:
+    """Move a legend above its chart; matplotlib draws none where all names begin with an underscore."""
+    if axis.get_legend():
+        sns.move_legend(axis, "lower left", bbox_to_anchor=(0, 1), ncols=columns, title=None, frameon=False)
+
+
+def without_formulas(figure: Figure) -> Figure:
+    """Let every text of a figure stand as it is: a "$" of the data's is no formula."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    return figure
 
 
 def finish(figure: Figure, **pads: float) -> Figure:

@@ -12,6 +12,7 @@ from typing import Any
 
 import nbformat
 from IPython.display import Image as DisplayImage
+from IPython.display import Markdown
 from jinja2 import Environment
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -19,7 +20,7 @@ from PIL import Image
 
 from mmvs.config import ROOT, Experiment, resolve
 from mmvs.files import whole
-from mmvs.report.runs import as_page, as_readme, runs
+from mmvs.report.runs import as_page, as_readme, markdown, runs
 from mmvs.run_folder import ReportError, RunFolder
 
 STYLE = """
@@ -47,6 +48,22 @@ PAGE = """<!DOCTYPE html>
 {{ body }}
 </body></html>
 """
+
+
+# What the body of a page may hold, whatever the outputs of a notebook hold.
+ATTRIBUTES = {
+    **dict.fromkeys("b br code em i li ol p s strong sub sup tbody thead ul caption".split(), ()),
+    **dict.fromkeys("blockquote del dd div dl dt h1 h2 h3 h4 h5 h6 hr pre span".split(), ("class", "id")),
+    "a": ("class", "href"),
+    "img": ("alt", "src"),
+    "table": ("border", "class"),
+    "td": ("class", "colspan", "rowspan"),
+    "th": ("class", "colspan", "rowspan", "valign"),
+    "tr": (),
+    "video": ("autoplay", "controls", "loop", "muted", "playsinline"),
+    "source": ("src", "type"),
+}
+EMBEDDED = {"img": "data:image/", "source": "data:video/"}  # a page opens offline: what it shows lies in it
 
 
 def write_index(reports: Path) -> list[Path]:
@@ -85,6 +102,7 @@ def render(notebook: Path) -> Path:
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if _strip_scripts(o)]
     body, _ = HTMLExporter(template_name="basic", exclude_input_prompt=True).from_notebook_node(content)
+    body = _sanitise(body)
     heading = next(
         (c.source.splitlines()[0] for c in content.cells if c.source.startswith("# ")), notebook.stem
     )
@@ -98,7 +116,8 @@ def save(figure: Figure, folder: Path, name: str, colours: int | None = 256) -> 
     colours  at most; None: full depth. Notebook, page and file each hold the picture, and full depth makes
              one of noisy frames three times as large
     """
-    path = RunFolder(Path(folder)).figures / f"{name}.png"
+    plain = re.sub(r"[^\w.+-]", "_", name)[:100]  # it may hold a word of the data, such as a kind of sentence
+    path = RunFolder(Path(folder)).figures / f"{plain}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=figure.dpi, bbox_inches="tight")
@@ -109,6 +128,14 @@ def save(figure: Figure, folder: Path, name: str, colours: int | None = 256) -> 
     picture.save(packed, format="png", optimize=True)
     _write(path, packed.getvalue())
     return DisplayImage(packed.getvalue(), format="png", alt=name.replace("_", " "))
+
+
+def prose(text: str, *values: str) -> Markdown:
+    """Markdown with values from data or parameters, which stay plain text: they open no tag and no link.
+
+    text  with a {} for each of the values
+    """
+    return Markdown(text.format(*map(markdown, values)))
 
 
 def closing(experiment: Experiment, notebook: str) -> str:
@@ -137,6 +164,22 @@ def _strip_scripts(output: Any) -> bool:
     if "image/gif" in data:
         data["text/html"] = f'<img alt="animation" src="data:image/gif;base64,{data["image/gif"].strip()}">'
     return bool(data)
+
+
+def _sanitise(body: str) -> str:
+    """Leave of HTML what ATTRIBUTES lists: no script, no event handler, nothing from elsewhere."""
+    import bleach
+
+    def allow(tag: str, name: str, value: str) -> bool:
+        if name == "href":
+            return not value.strip().lower().startswith("data:")
+        if name == "src":
+            return value.startswith(EMBEDDED[tag])
+        return name in ATTRIBUTES[tag]
+
+    body = re.sub(r"(?is)<style\b.*?</style>", "", body)  # of pandas: the page has its own
+    protocols = bleach.ALLOWED_PROTOCOLS | {"data"}
+    return bleach.clean(body, tags=set(ATTRIBUTES), attributes=allow, protocols=protocols, strip=True)
 
 
 def _strip_bars(output: Any) -> bool:

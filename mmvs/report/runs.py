@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment
 
@@ -63,8 +64,8 @@ class Run:
     name: str
     result: Result | None = None
     problem: str = ""  # why its metrics.json is unreadable
-    links: dict[str, str] = field(default_factory=dict)  # text -> relative link
-    thumbnails: list[str] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)  # text -> relative link, quoted
+    thumbnails: list[str] = field(default_factory=list)  # relative links, quoted
 
     @property
     def scores(self) -> Scores:
@@ -141,23 +142,27 @@ def runs(reports: Path) -> list[Run]:
             run.problem = str(error).replace(f"{reports}{os.sep}", "")
         pages = [p.with_suffix(".html") if p.with_suffix(".html").exists() else p for p in folder.notebooks]
         files = [*pages, folder.metrics, folder.ladder, folder.flow_quality]
-        run.links = {
-            p.name.removesuffix(".html"): p.relative_to(reports).as_posix() for p in files if p.exists()
-        }
+        run.links = {p.name.removesuffix(".html"): _link(p, reports) for p in files if p.exists()}
         params = ROOT / "params" / f"{folder.name}.yaml"
         if params.exists() and Path(reports).resolve() == ROOT / "reports":
             run.links["parameters"] = f"../params/{params.name}"
         pictures = [folder.figures / f"{name}.png" for name in THUMBNAILS]
-        run.thumbnails = [p.relative_to(reports).as_posix() for p in pictures if p.exists()][:2]
+        run.thumbnails = [_link(p, reports) for p in pictures if p.exists()][:2]
         all_runs.append(run)
     return all_runs
 
 
-def _markdown(value: Any) -> Any:
-    """Values inside a Markdown table: no cell or tag may be opened by them."""
-    return (
-        value.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ") if isinstance(value, str) else value
-    )
+def _link(path: Path, reports: Path) -> str:
+    """A relative link. Quoted, the name of a folder is no address of its own, such as `javascript:`."""
+    return quote(path.relative_to(reports).as_posix())
+
+
+def markdown(value: Any) -> Any:
+    """A value as plain text inside Markdown: it opens no tag, link, emphasis or cell of a table."""
+    if not isinstance(value, str):
+        return value
+    escaped = value.translate({ord(mark): f"&#{ord(mark)};" for mark in "\\`*[]|~$&"})
+    return " ".join(escaped.replace("<", "&lt;").splitlines())
 
 
 def as_page(runs: list[Run]) -> str:
@@ -167,7 +172,7 @@ def as_page(runs: list[Run]) -> str:
 
 def as_readme(runs: list[Run]) -> str:
     """The text of reports/README.md."""
-    template = Environment(autoescape=False, finalize=_markdown).from_string(LIST)
+    template = Environment(autoescape=False, finalize=markdown).from_string(LIST)
     return template.render(runs=runs, kinds=_kinds(runs)).rstrip() + "\n"
 
 

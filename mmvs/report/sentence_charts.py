@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from mmvs.report.charts import COLOURS
+from mmvs.report.charts import COLOURS, without_formulas
 from mmvs.report.motion_words import MOTION_VERBS
 from mmvs.report.sentence_survey import Row, frequent_verbs, frequent_words, measure
 
@@ -36,7 +36,7 @@ def language(texts: Mapping[str, Sequence[Row]]) -> Figure:
     swatches = [Patch(color=MOVING, label="of motion"), Patch(color=STILL, label="other")]
     axes[0, 3].legend(handles=swatches, loc="lower right", fontsize=8)
     plt.close(figure)
-    return figure
+    return without_formulas(figure)
 
 
 def _histogram(axis: Axes, values: np.ndarray, xlabel: str, ylabel: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from mmvs.processes import one_at_a_time
-from mmvs.segmenter.job import OVERLAY, SegmentJob
+from mmvs.segmenter.job import MASKS, OVERLAY, SegmentJob
 from mmvs.segmenter.overlay import Overlay, write_overlay
 from mmvs.segmenter.segmenter import Segmenter
 from mmvs.video.stream import open_video
@@ -43,6 +43,7 @@ def segment_to_folder(
     Returns what the video's damage left out, "" for nothing. Raises VideoError and ValueError as
     Segmenter.segment does, before it writes anything, and FileExistsError as SegmentJob does.
     """
+    folder = folder.resolve()  # `.` has no name, and two links to one folder share a lock
     with one_at_a_time(folder.with_name(f".{folder.name}.lock")):
         return _segment(segmenter, video, sentences, folder, masks, progress, options)
 
@@ -56,6 +57,9 @@ def _segment(
     progress: bool,
     options: dict[str, Any],
 ) -> str:
+    path = Path(video).resolve()
+    if {folder / OVERLAY, folder / MASKS} & {path, *path.parents}:
+        raise ValueError(f"{video} is itself a result in {folder}: choose another folder")
     source = open_video(video)
     answers = segmenter.segment(source, sentences, **options)  # refuses before anything is written
     identity = {"video": _identity(video), "sentences": list(sentences), "weights": segmenter.fingerprint()}

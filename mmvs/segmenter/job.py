@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +19,13 @@ import numpy as np
 from faster_coco_eval.core import mask as coco
 from PIL import Image
 
-from mmvs.files import whole, write_json, write_text
+from mmvs.files import remove_partial, whole, write_json, write_text
 
 COLUMNS = ["frame", "time", "sentence", "confidence", "area"]  # of confidence.csv; area: share of the picture
 FINISHED, JOURNAL, CONFIDENCE, RLE = "segmentation.json", ".journal.jsonl", "confidence.csv", "masks.json"
 OVERLAY = "overlay.mp4"  # mmvs.segmenter.folder writes it before it finishes the job
-RESULTS = ("masks", RLE, CONFIDENCE, OVERLAY)
+MASKS = "masks"
+PICTURE = re.compile(r"\d{6,}\.png")  # of a mask, in masks/<number of the sentence>
 Entry = dict[str, Any]  # a journal's line: frame, time, and of every sentence: confidence, area, rle
 
 
@@ -37,24 +39,26 @@ class SegmentJob:
         masks     "png": a picture a frame and sentence; "rle": COCO's run lengths in one file
 
         Results of an earlier job stay if its identity is the same and, once finished, it is still complete.
-        Otherwise they give way. Raises FileExistsError where the folder holds results that no job wrote.
+        Otherwise they give way: those files alone that the job wrote, and nothing behind a link. Raises
+        FileExistsError, before anything changes, where a file of somebody else has the name of a result.
         """
         self.folder, self.identity, self.format = folder, {**identity, "masks": masks}, masks
         self.journal = folder / JOURNAL
         finished = _read(folder / FINISHED)
         earlier = finished or _read(self.journal)
-        if earlier is None and (others := [name for name in RESULTS if (folder / name).exists()]):
-            raise FileExistsError(f"{folder / others[0]} was not made here: choose another folder")
-        results = [CONFIDENCE, OVERLAY, RLE if masks == "rle" else "masks"]
-        removed = finished and not all((folder / name).exists() for name in results)
-        if earlier and (removed or earlier["identity"] != self.identity):
-            shutil.rmtree(folder / "masks", ignore_errors=True)
-            for name in (FINISHED, JOURNAL, *RESULTS[1:]):
-                (folder / name).unlink(missing_ok=True)
-        self.result = _read(folder / FINISHED)  # None until the job is finished
-        if not self.result and not self.journal.exists():
-            write_text(self.journal, json.dumps({"identity": self.identity}) + "\n")
-        self.frames = 0 if self.result else self._mend()  # frames in the journal
+        same = earlier is not None and earlier["identity"] == self.identity
+        results = [folder / name for name in (CONFIDENCE, OVERLAY, RLE if masks == "rle" else MASKS)]
+        self.frames = 0  # in the journal
+        self.result = (
+            finished if same and all(path.exists() for path in results) else None
+        )  # None: unfinished
+        if self.result is None:
+            self._refuse_files_of_others(earlier)
+            if finished or (earlier and not same):
+                self._remove(earlier)
+            if not self.journal.exists():
+                write_text(self.journal, json.dumps({"identity": self.identity}) + "\n")
+            self.frames = self._mend()
 
     def add(self, index: int, time: float, masks: np.ndarray, confidence: np.ndarray) -> None:
         """Write one more frame: its masks first, then its line of the journal.
@@ -110,26 +114,95 @@ class SegmentJob:
         self.journal.unlink()
 
     def _files(self, frame: int, sentences: int) -> list[Path]:
-        return [self.folder / "masks" / str(n) / f"{frame:06d}.png" for n in range(1, sentences + 1)]
+        return [self.folder / MASKS / str(n) / f"{frame:06d}.png" for n in range(1, sentences + 1)]
+
+    def _refuse_files_of_others(self, earlier: dict[str, Any] | None) -> None:
+        """FileExistsError where what the earlier job did not write is in this job's way, or a link is."""
+        mine = set(self._written(earlier)) if earlier else set()
+        coming = [self.folder / name for name in (FINISHED, JOURNAL, CONFIDENCE, OVERLAY)]
+        if earlier is None:
+            coming += [self.folder / RLE, self.folder / MASKS]
+        elif self.format == "rle":
+            coming.append(self.folder / RLE)
+        elif earlier["identity"]["masks"] == "rle":
+            coming.append(self.folder / MASKS)
+        else:
+            coming += _links_and_pictures(self.folder / MASKS, len(self.identity["sentences"]))
+        for path in coming:
+            if path.is_symlink() or (path.exists() and path not in mine):
+                raise FileExistsError(f"{path} was not made here: choose another folder")
+
+    def _written(self, job: dict[str, Any]) -> Iterator[Path]:
+        """The files that a job, given by its mark or the first line of its journal, has written at most."""
+        identity, frames = job["identity"], job.get("frames")
+        if frames is None:  # unfinished: a frame's masks are written before its line
+            with self.journal.open("rb") as lines:
+                frames = sum(1 for _ in lines)
+        yield from (self.folder / name for name in (OVERLAY, CONFIDENCE))
+        if identity["masks"] == "rle":
+            yield self.folder / RLE
+        else:
+            for frame in reversed(range(frames)):  # so that what a killed removal leaves has no gaps
+                yield from self._files(frame, len(identity["sentences"]))
+        yield from (self.folder / name for name in (JOURNAL, FINISHED))  # last: a killed removal begins again
+
+    def _remove(self, job: dict[str, Any]) -> None:
+        """Remove what a job has written, nothing behind a link, and the folders that this leaves empty."""
+        masks = self.folder / MASKS
+        for path in self._written(job):
+            above = {path.parent, path.parent.parent} - {self.folder, self.folder.parent}
+            if not any(folder.is_symlink() for folder in {path, *above}):
+                path.unlink(missing_ok=True)
+        for number in range(1, len(job["identity"]["sentences"]) + 1):
+            remove_partial(masks / str(number))
+            with suppress(OSError):  # a link, or something of somebody else is in it
+                (masks / str(number)).rmdir()
+        with suppress(OSError):
+            masks.rmdir()
 
     def _mend(self) -> int:
-        """Cut off the half line that a killed job left; returns the number of frames in the journal."""
+        """Cut off half a line that a killed job left, and lines without their masks; returns the frames."""
         complete, frames = 0, -1  # its first line is no frame
         with self.journal.open("rb") as lines:
             for line in lines:
-                if line.endswith(b"\n"):
-                    complete, frames = complete + len(line), frames + 1
+                if not line.endswith(b"\n") or (frames >= 0 and not self._is_whole(line, frames)):
+                    break
+                complete, frames = complete + len(line), frames + 1
         os.truncate(self.journal, complete)
         return frames
+
+    def _is_whole(self, line: bytes, frame: int) -> bool:
+        """Whether a line of the journal is that of this frame, and its masks are there."""
+        sentences = len(self.identity["sentences"])
+        try:
+            entry = json.loads(line)
+            counts = {len(entry["confidence"]), len(entry["area"]), len(entry.get("rle", entry["area"]))}
+            masks = self._files(frame, sentences) if self.format == "png" else []
+            return entry["frame"] == frame and counts == {sentences} and all(m.exists() for m in masks)
+        except (ValueError, LookupError, TypeError):
+            return False
+
+
+def _links_and_pictures(masks: Path, sentences: int) -> Iterator[Path]:
+    """What may be in the way of the masks of some sentences: links in place of folders, and pictures."""
+    folders = [masks / str(number) for number in range(1, sentences + 1)]
+    yield from (folder for folder in (masks, *folders) if folder.is_symlink())
+    for folder in folders:
+        if folder.is_dir():
+            yield from (path for path in folder.iterdir() if PICTURE.fullmatch(path.name))
 
 
 def _read(file: Path) -> dict[str, Any] | None:
     """The mark of a finished job, or the first line of a journal; None where no job of ours wrote it."""
     try:
+        if file.is_symlink():
+            return None
         with file.open() as lines:
             record = json.loads(lines.readline() if file.name == JOURNAL else lines.read())
-        return record if "identity" in record else None
-    except (OSError, ValueError, TypeError):
+        identity, frames = record["identity"], record.get("frames", 0)
+        ours = {"video", "sentences", "weights", "masks"} <= identity.keys() and isinstance(frames, int)
+        return record if ours and isinstance(identity["sentences"], list) else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 

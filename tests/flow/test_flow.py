@@ -333,3 +333,12 @@ def test_flow_of_another_estimator_goes_beside_and_stays(store, video):
     other.compute({"clip": video}, progress=False)
     assert store.path("clip").read_bytes() == before
     assert FlowStore.beside_others(store.root, estimator(Flow(preset="fast"))).root == other.root
+
+
+@pytest.mark.parametrize("video_id", ["../up", "a/../../up", "/absolute", "", "a\0b"])
+def test_a_video_id_does_not_lead_out_of_the_store(store, video, video_id):
+    with pytest.raises(FlowError, match="is not a video id"):
+        store.path(video_id)
+    with pytest.raises(FlowError, match="is not a video id"):
+        store.compute({video_id: video}, progress=False)
+    assert store.path("action/clip") == store.root / "action" / "clip.h5"

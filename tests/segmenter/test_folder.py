@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 import shutil
 import threading
+from pathlib import Path
 
 import av
 import numpy as np
@@ -195,3 +197,197 @@ def test_two_jobs_on_one_folder_do_not_meet(tmp_path):
         job.join()
     with (tmp_path / "out" / "confidence.csv").open() as file:
         assert [row["frame"] for row in csv.DictReader(file)] == [str(i) for i in range(12)]
+
+
+# A user's own files
+
+
+def segment(run, out, sentences=("a circle",), video=None, masks="png"):
+    segmenter, video = Segmenter.from_run(run), video or run / "clip.mp4"
+    return segment_to_folder(segmenter, video, list(sentences), out, masks, progress=False)
+
+
+USERS = "notes.txt masks.json masks/notes.txt masks/1/999999.png masks/2/mine.png masks/7/a.png".split()
+
+
+@pytest.fixture
+def used(whole, tmp_path):
+    """A folder with a finished job, and with files of the user's at all places."""
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    for name in (
+        "notes.txt",
+        "masks.json",
+        "masks/notes.txt",
+        "masks/1/999999.png",
+        "masks/2/mine.png",
+        "masks/7/a.png",
+    ):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("mine")
+    (out / "nested").mkdir()
+    (out / "nested" / ".partial-1-0-overlay.mp4").write_text("mine")
+    return out
+
+
+def files_of_user(folder) -> set[str]:
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.read_bytes() == b"mine"
+    }
+
+
+@pytest.mark.parametrize("again", ["other sentences", "another video", "lost overlay"])
+def test_a_rerun_leaves_the_users_files(run, used, tmp_path, again):
+    before, sentences, video = files_of_user(used), SENTENCES, run / "clip.mp4"
+    assert len(before) == 7
+    (used / "masks/1/999999.png").rename(used / "masks/1/a.png")  # no name of a mask
+    before = files_of_user(used)
+    if again == "other sentences":
+        sentences = ["a circle"]
+    elif again == "another video":
+        video = shutil.copy(video, tmp_path / "other.mp4")
+    else:
+        (used / "overlay.mp4").unlink()
+    segment(run, used, sentences, video)
+    assert files_of_user(used) == before
+    pictures = {path.name for path in (used / "masks" / "2").iterdir()}
+    assert pictures == {"mine.png"} | (
+        {f"{t:06d}.png" for t in range(COUNT)} if len(sentences) == 2 else set()
+    )
+
+
+@pytest.mark.parametrize(
+    "name, masks", [("masks/1/999999.png", "png"), ("masks.json", "rle"), ("masks/1/000050.png", "png")]
+)
+def test_a_result_that_would_take_the_place_of_a_users_file_is_refused(run, used, name, masks):
+    """And before the earlier results give way."""
+    (used / name).write_text("mine")
+    before = contents(used)
+    with pytest.raises(FileExistsError, match=f"{re.escape(name)} was not made here|999999"):
+        segment_to_folder(
+            Segmenter.from_run(run), run / "clip.mp4", ["a circle"], used, masks, progress=False
+        )
+    assert contents(used) == before
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("segmentation.json", "{}"),
+        ("segmentation.json", '{"identity": {"name": "me"}, "frames": 3}'),
+        ("segmentation.json", '{"identity": 3}'),
+        (".journal.jsonl", "dear diary\n"),
+        ("masks/cat.png", "mine"),
+        ("masks.json", "mine"),
+        ("overlay.mp4", "mine"),
+        ("masks", "mine"),
+    ],
+)
+def test_a_folder_with_files_of_such_names_is_refused(run, tmp_path, name, text):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(FileExistsError, match="was not made here"):
+        segment(run, tmp_path, SENTENCES)
+    assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == [text]
+
+
+@pytest.mark.parametrize("link", ["masks", "masks/1", "overlay.mp4", "confidence.csv", "segmentation.json"])
+def test_links_lead_a_job_nowhere(run, whole, tmp_path, link):
+    """The folder's results were moved, and a link put in their place, perhaps to another job's results."""
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    shutil.copytree(whole, out)
+    shutil.copytree(whole, elsewhere)
+    before = contents(elsewhere)
+    path = out / link
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    path.symlink_to(elsewhere / link)
+    with pytest.raises(FileExistsError, match=f"{link} was not made here"):
+        segment(run, out)
+    assert contents(elsewhere) == before and path.is_symlink()
+
+
+def test_a_journal_that_is_a_link_is_not_continued(run, tmp_path):
+    (tmp_path / "mine.jsonl").write_text("dear diary")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".journal.jsonl").symlink_to(tmp_path / "mine.jsonl")
+    with pytest.raises(FileExistsError, match="was not made here"):
+        segment_to_folder(
+            Segmenter.from_run(run), run / "clip.mp4", SENTENCES, tmp_path / "out", progress=False
+        )
+    assert (tmp_path / "mine.jsonl").read_text() == "dear diary"
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, 2 * COUNT + 1, 2 * COUNT + 3])
+@pytest.mark.parametrize("then", ["the old sentences", "the new sentences"])
+def test_killed_while_earlier_results_give_way(run, used, whole, monkeypatch, after, then):
+    """Whichever job is next does all of its work, and the user's files are there."""
+    (used / "masks/1/999999.png").unlink()
+    before, unlink, calls = files_of_user(used), Path.unlink, []
+
+    def stops(path, **options):
+        if path.suffix != ".mp4" or not path.name.startswith(".partial"):
+            calls.append(path)
+        if len(calls) > after:
+            raise KeyboardInterrupt
+        return unlink(path, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", stops)
+        segment(run, used)
+    sentences = SENTENCES if then == "the old sentences" else ["a circle"]
+    segment(run, used, sentences)
+    assert files_of_user(used) == before
+    rows = list(csv.DictReader((used / "confidence.csv").open()))
+    assert [row["sentence"] for row in rows[: len(sentences)]] == sentences and len(rows) == COUNT * len(
+        sentences
+    )
+    for n in range(1, len(sentences) + 1):
+        assert len(list((used / "masks" / str(n)).glob("0*.png"))) == COUNT
+    if then == "the old sentences":
+        for path in whole.glob("masks/*/*.png"):
+            assert (used / path.relative_to(whole)).read_bytes() == path.read_bytes()
+
+
+def test_masks_that_went_while_a_job_was_stopped_are_made_again(run, whole, tmp_path, monkeypatch):
+    segmenter, answer = Segmenter.from_run(run), Segmenter._answer
+
+    def stops(self, view, canvas):
+        if view.index == 6:
+            raise KeyboardInterrupt
+        return answer(self, view, canvas)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Segmenter, "_answer", stops)
+        segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, tmp_path, progress=False)
+    (tmp_path / "masks" / "2" / "000003.png").unlink()
+    segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, tmp_path, progress=False)
+    assert contents(tmp_path) == contents(whole)
+
+
+@pytest.mark.parametrize(
+    "sentence", ["../../up", "/absolute", "a/b", "..", "C:\\x", "x" * 300, "a\x00b", "\n"]
+)
+def test_a_sentence_is_no_part_of_a_path(run, tmp_path, sentence):
+    out = tmp_path / "deep" / "out"
+    try:
+        segment(run, out, [sentence])
+    except ValueError as error:  # too long, or blank
+        assert "sentence 1" in str(error)
+    folders = {path.parent.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {str(folder) for folder in folders} <= {"deep", "deep/out", "deep/out/masks/1"}
+
+
+def test_the_working_folder_is_a_folder_like_others(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert tiny.command("segment", run / "clip.mp4", "the circle", "--run", run, "--out", ".") == 0
+    assert (tmp_path / "segmentation.json").exists()
+
+
+@pytest.mark.parametrize("video", ["overlay.mp4", "masks/1"])
+def test_a_result_is_not_segmented_into_its_own_folder(run, whole, tmp_path, video):
+    shutil.copytree(whole, tmp_path / "out")
+    with pytest.raises(ValueError, match="is itself a result"):
+        segment(run, tmp_path / "out", video=tmp_path / "out" / video)
+    assert contents(tmp_path / "out") == contents(whole)
