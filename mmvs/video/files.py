@@ -1,17 +1,14 @@
 """Video files through PyAV: exact frames by index, and a deterministic writer.
 
-A frame's index is its place in display order. It comes from the packets' own time stamps, which need no
-decoding, rather than from frame rate x time: B-frames, a start time other than zero and a varying frame rate
-then need no special case.
+A frame's index is its place in display order (see `mmvs.video.packets`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import numpy as np
@@ -19,58 +16,59 @@ from av.error import FFmpegError, InvalidDataError
 from av.video.reformatter import VideoReformatter
 
 from mmvs.files import whole
-
-
-class VideoError(ValueError):
-    """A video that is missing, damaged or too short; the text names the file."""
-
-
-class Timetable(NamedTuple):
-    """Display times of a video's frames, in ticks of its stream."""
-
-    times: np.ndarray  # (frames,) int64, ascending
-    keys: np.ndarray  # (K,) int64 of the key frames, ascending
+from mmvs.video.container import VideoError as VideoError
+from mmvs.video.container import opened, upright
+from mmvs.video.decoding import Lost, decode
+from mmvs.video.packets import Packets, Timetable, packets
 
 
 def frame_count(path: str | Path) -> int:
-    """Number of frames that can be decoded. Reads the packets, decodes none; VideoError names the file."""
-    with _open(path) as (container, stream):
-        table = _timetable(path, container, stream)
-    return sum(1 for _ in _decode(path)) if table is None else len(table.times)
+    """Number of frames that can be decoded. Reads the packets, and decodes only where they leave it open.
+
+    VideoError names the file that is missing or damaged.
+    """
+    with opened(path, probe=False) as (container, stream):
+        contents = _contents(path, container, stream)
+    table = contents.table
+    return sum(1 for _ in _decode(path, contents)) if table is None else len(table.times)
 
 
 def frame_size(path: str | Path) -> tuple[int, int]:
-    """(H, W) in pixels. Reads the header only; VideoError names the file."""
-    with _open(path) as (_, stream):
-        return stream.height, stream.width
+    """(H, W) in pixels, upright. Decodes the first frame; VideoError names the file."""
+    frame = _first(path)
+    turned = upright(np.empty((frame.height, frame.width, 0), np.uint8), frame)
+    return turned.shape[0], turned.shape[1]
 
 
 def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
     """Frames at n 0-based indices, in their order; indices may repeat and need not ascend.
 
-    Decodes only from the key frame at or before each of the frames, up to that frame.
+    Decodes only from the key frame at or before each frame, up to that frame, where the file allows it.
 
-    Returns (n, H, W, 3) uint8 RGB. VideoError names the file that is missing, damaged or too short.
+    Returns (n, H, W, 3) uint8 RGB, upright. VideoError names the file that is missing, damaged or too short.
     """
     indices = [int(i) for i in indices]
     targets = set(indices)
-    with _open(path) as (container, stream):
-        size = stream.height, stream.width
-        table = _timetable(path, container, stream)
+    with opened(path, probe=False) as (container, stream):
+        pictures = _Pictures(path, stream)
+        contents = _contents(path, container, stream)
+        table = contents.table
         if table is not None:
-            count = len(table.times)
-            if targets and not 0 <= min(targets) <= max(targets) < count:
-                raise VideoError(f"{path}: has {count} frames, but frames {sorted(targets)} were asked for")
-            frames = _decode_groups(container, stream, table, targets)
+            _require(path, targets, len(table.times))
+            frames = _decode_groups(container, stream, table, targets, pictures)
             times = {int(table.times[i]): i for i in targets - frames.keys()}
-    if table is None:  # no time stamps, so no way to seek: count from the start
-        frames = _pick(enumerate(_decode(path)), {i: i for i in targets})
+    if table is None:  # nothing to seek by: count from the start
+        frames = pictures.pick(enumerate(_decode(path, contents)), {i: i for i in targets})
+        if targets - frames.keys():
+            _require(path, targets, sum(1 for _ in _decode(path, contents)))
     elif times:  # the seek did not land where decoding can begin
-        frames |= _pick(((frame.pts, frame) for frame in _decode(path)), times)
+        frames |= pictures.pick(((frame.pts, frame) for frame in _decode(path, contents)), times)
     missing = sorted(targets - frames.keys())
     if missing:
         raise VideoError(f"{path}: frames {missing} cannot be decoded: replace the damaged file")
-    return np.stack([frames[i] for i in indices]) if indices else np.empty((0, *size, 3), np.uint8)
+    return (
+        np.stack([frames[i] for i in indices]) if indices else np.empty((0, *frame_size(path), 3), np.uint8)
+    )
 
 
 def window(frame: int, size: int, stride: int, count: int) -> list[int]:
@@ -112,51 +110,75 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float = 25, crf: int 
         raise VideoError(f"{path}: cannot be written ({error}): disk full or folder locked?") from error
 
 
-@contextmanager
-def _open(
-    path: str | Path, probe: bool = False
-) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Container and first video stream; an error of FFmpeg's inside the block becomes a VideoError.
+class _Pictures:
+    """Frames as upright RGB of one size, which is that of the first frame."""
 
-    probe  let FFmpeg decode a frame first, to learn how many the decoder holds back: as slow as reading ten.
-           Seeking in an MP4 does without; a frame that it then misses is decoded from the start
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise VideoError(f"{path}: no such video file: put it there, or leave it out of the annotations")
-    try:
-        quick = not probe and path.suffix.lower() in (".mp4", ".m4v", ".mov")
-        with av.open(str(path), stream_options=[{"skip_frame": "all"}] if quick else []) as container:
-            if not container.streams.video:
-                raise VideoError(f"{path}: holds no video stream: replace the file")
-            stream = container.streams.video[0]
-            # Clips are small and loader workers many: starting decoder threads would cost more than it saves.
-            stream.codec_context.thread_count = 1
-            # Otherwise the decoder paints over what it cannot decode, and says nothing.
-            stream.codec_context.options = {"err_detect": "explode"}
-            yield container, stream
-    except FFmpegError as error:
-        raise VideoError(f"{path}: damaged or not a video ({error}): replace the file") from error
+    def __init__(self, path: str | Path, stream: av.VideoStream):
+        self._path, self._size = path, (stream.width, stream.height)
+        self._header = True  # is the size only what the header says?
+        self._rgb = VideoReformatter()  # one for all: setting it up outweighs the conversion of a small frame
+
+    def pick(
+        self, labelled: Iterable[tuple[int, av.VideoFrame]], index_of: dict[int, int]
+    ) -> dict[int, np.ndarray]:
+        """Index → (H, W, 3) uint8 RGB of frames whose labels `index_of` knows; stops once it has them all."""
+        frames: dict[int, np.ndarray] = {}
+        for label, frame in labelled if index_of else ():
+            if label in index_of:
+                frames[index_of[label]] = self._picture(frame)
+                if len(frames) == len(index_of):
+                    break
+        return frames
+
+    def _picture(self, frame: av.VideoFrame) -> np.ndarray:
+        if self._header and (frame.width, frame.height) != self._size:
+            first, self._header = _first(self._path), False
+            self._size = first.width, first.height
+        width, height = self._size
+        picture = self._rgb.reformat(frame, width, height, format="rgb24", threads=1).to_ndarray()
+        return upright(picture, frame)
 
 
-def _timetable(
-    path: str | Path, container: av.container.InputContainer, stream: av.VideoStream
-) -> Timetable | None:
-    """Read all packets, decode none; None where they carry no usable time stamps."""
-    packets = [p for p in container.demux(stream) if p.size]
-    if len(packets) < stream.frames or any(p.is_corrupt for p in packets):
-        raise VideoError(f"{path}: cut short, {len(packets)} of {stream.frames} frames left: replace it")
-    if not packets or any(p.pts is None for p in packets):
-        return None
-    times = sorted(p.pts for p in packets if not p.is_discard)  # the container's edit list discards
-    keys = sorted(p.pts for p in packets if p.is_keyframe)
-    if not times or not keys or len(set(times)) < len(times) or keys[0] > times[0]:
-        return None
-    return Timetable(np.array(times), np.array(keys))
+def _contents(path: str | Path, container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
+    contents = packets(path, container, stream)
+    if contents.cut:
+        raise VideoError(f"{path}: cut short, the end of {contents.cut} is missing: replace the file")
+    return contents
+
+
+def _require(path: str | Path, targets: set[int], count: int) -> None:
+    if targets and not 0 <= min(targets) <= max(targets) < count:
+        raise VideoError(f"{path}: has {count} frames, but frames {sorted(targets)} were asked for")
+
+
+def _first(path: str | Path) -> av.VideoFrame:
+    """The first frame that decodes."""
+    with opened(path, strict=False) as (container, stream):
+        for frame in container.decode(stream):
+            return frame
+    raise VideoError(f"{path}: holds no frame that decodes: replace the file")
+
+
+def _decode(path: str | Path, contents: Packets) -> Iterator[av.VideoFrame]:
+    """Yield all frames from the start; VideoError at the first that is damaged."""
+    lost, count = Lost(), 0
+    for frame in decode(path, contents.opening, lost):
+        if lost.count:
+            break
+        yield frame
+        count += 1
+    if lost.count:
+        raise VideoError(f"{path}: damaged, {lost}: replace the file")
+    if not count:
+        raise VideoError(f"{path}: holds no frame that decodes: replace the file")
 
 
 def _decode_groups(
-    container: av.container.InputContainer, stream: av.VideoStream, table: Timetable, targets: set[int]
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    table: Timetable,
+    targets: set[int],
+    pictures: _Pictures,
 ) -> dict[int, np.ndarray]:
     """Index → picture, with one seek per group of pictures; leaves out what seeking cannot reach."""
     groups: dict[int, dict[int, int]] = {}
@@ -172,7 +194,7 @@ def _decode_groups(
         # Entering an open group of pictures can look like damage; the caller then decodes from the start.
         with suppress(InvalidDataError):
             decoded = _decode_from_here(container, stream, times)
-            frames |= _pick(((frame.pts, frame) for frame in decoded), times)
+            frames |= pictures.pick(((frame.pts, frame) for frame in decoded), times)
     return frames
 
 
@@ -183,21 +205,3 @@ def _decode_from_here(
     for packet in container.demux(stream):
         stream.codec_context.skip_frame = "DEFAULT" if packet.pts in times else "NONREF"
         yield from packet.decode()
-
-
-def _decode(path: str | Path) -> Iterator[av.VideoFrame]:
-    """Yield all frames from the start."""
-    with _open(path, probe=True) as (container, stream):
-        yield from container.decode(stream)
-
-
-def _pick(labelled: Iterable[tuple[int, av.VideoFrame]], index_of: dict[int, int]) -> dict[int, np.ndarray]:
-    """Index → (H, W, 3) uint8 RGB of the frames whose labels `index_of` knows; stops once it has them all."""
-    rgb = VideoReformatter()  # one for all frames: setting it up outweighs the conversion of a small frame
-    frames: dict[int, np.ndarray] = {}
-    for label, frame in labelled:
-        if label in index_of:
-            frames[index_of[label]] = rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
-            if len(frames) == len(index_of):
-                break
-    return frames

@@ -1,7 +1,7 @@
 """Read any video frame by frame, in one pass: what PyAV opens, a folder of pictures, an array, a generator.
 
-`mmvs.video.files` reads exact frames of a data set's clips, and refuses a damaged clip. This module reads
-what decodes, upright and with its time, and `VideoSource.damage` says what does not.
+`mmvs.video.files` reads the same frames of a data set's clips by index, and refuses a damaged clip. This
+module reads what decodes, with its time, and `VideoSource.damage` says what does not.
 """
 
 from __future__ import annotations
@@ -9,22 +9,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from av.error import EOFError as EndOfFile
-from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mmvs.video.files import VideoError
+from mmvs.video.container import ADDRESS, VideoError, opened, upright
+from mmvs.video.decoding import Lost, decode
+from mmvs.video.packets import Packets, announced, packets
 
 FPS = 25.0  # of a video without times
-TEXTS = ("tty", "bin", "xbin", "adf", "idf")  # FFmpeg would draw these as a terminal's screen
 Timed = tuple[float, np.ndarray]  # seconds since the first frame, (H, W, 3) uint8 RGB
 
 
@@ -68,10 +66,10 @@ def open_video(video: Any, fps: float = FPS) -> VideoSource:
     if isinstance(video, VideoSource):
         return video
     if isinstance(video, (str, Path)):
-        if "://" in str(video):
-            return _file(str(video))
         path = Path(video).expanduser()
         if not path.exists():
+            if ADDRESS.match(str(video)):
+                return _file(str(video))
             raise VideoError(f"{path}: no such file or folder")
         return _folder(path, fps) if path.is_dir() else _file(str(path))
     if hasattr(video, "__array__"):
@@ -84,99 +82,39 @@ def open_video(video: Any, fps: float = FPS) -> VideoSource:
 
 
 def _file(name: str) -> VideoSource:
-    try:
-        with av.open(name) as container:
-            stream = _video_stream(name, container)
-            if container.format.name in TEXTS:
-                raise VideoError(f"{name}: not a video, but a text")
-            count = stream.frames or _count(container, stream, Path(name).is_file())
-    except FFmpegError as error:
-        raise VideoError(f"{name}: not a video, or damaged from the start ({error.strerror})") from None
-    return VideoSource(name, lambda source: _decode(name, source), count or None)
-
-
-def _video_stream(name: str, container: av.container.InputContainer) -> av.VideoStream:
-    covers = av.stream.Disposition.attached_pic  # the picture of a piece of music is no video
-    for stream in container.streams.video:
-        if not stream.disposition & covers:
-            stream.thread_type = "AUTO"
-            # Otherwise the decoder paints over what it cannot decode, and says nothing.
-            stream.codec_context.options = {"err_detect": "explode"}
-            return stream
-    kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-    raise VideoError(f"{name}: holds no video, only {kinds}")
-
-
-def _count(container: av.container.InputContainer, stream: av.VideoStream, local: bool) -> int:
-    """Frames of a video whose header does not say: packets of a file; a guess for an address (slow)."""
-    if local:
-        with suppress(FFmpegError):
-            return sum(packet.size > 0 for packet in container.demux(stream))
-    return round(_seconds(container, stream) * float(stream.average_rate or 0))
-
-
-def _seconds(container: av.container.InputContainer, stream: av.VideoStream) -> float:
-    """Announced duration of the video; 0 where it is unknown, or may be that of the sound."""
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    clock = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))  # Matroska, WebM
-    if clock:
-        return 3600 * int(clock[1]) + 60 * int(clock[2]) + float(clock[3])
-    alone = len(container.streams) == 1
-    return container.duration / av.time_base if alone and container.duration else 0.0
-
-
-def _decode(name: str, source: VideoSource) -> Iterator[Timed]:
-    """Yield the frames of a file that decode; `source.damage` says at the end what did not."""
-    rgb, size = VideoReformatter(), {}
-    packets, count, lost, first_lost = 0, 0, 0, ""
-    begin, last, end = None, 0.0, 0.0  # seconds: first frame, last frame, and the end of the last one's time
-    with av.open(name) as container:
-        stream = _video_stream(name, container)
+    with opened(name, probe=False) as (container, stream):
+        local = Path(name).is_file()
+        if local:
+            contents = packets(name, container, stream)
+            count = None if contents.table is None else len(contents.table.times)
+        else:  # reading an address twice is slow
+            contents = Packets(None, -math.inf, "")
+            count = stream.frames or round(announced(container, stream) * float(stream.average_rate or 0))
         rate = float(stream.average_rate or FPS)
-        coming = container.demux(stream)
-        while True:
-            try:
-                packet = next(coming)
-                packets += packet.size > 0
-                if packet.pts is not None:
-                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-                frames = packet.decode()
-            except (StopIteration, EndOfFile):
-                break
-            except FFmpegError as error:
-                where = f"after frame {count - 1}" if count else "at the start"
-                lost, first_lost = lost + 1, first_lost or f"{where} ({error.strerror})"
-                if lost > count + 100:  # not a single frame for a long time
-                    break
-                continue
-            for frame in frames:
-                last = count / rate if frame.time is None else frame.time
-                begin = last if begin is None else begin
-                size = size or {"width": frame.width, "height": frame.height}
-                picture = rgb.reformat(frame, **size, format="rgb24").to_ndarray()
-                yield last, np.ascontiguousarray(_upright(picture, frame))
-                count += 1
-        damage = []
-        if lost:
-            damage.append(f"{lost} packets do not decode, the first {first_lost}")
-        missing = _seconds(container, stream) - (end - (begin or 0.0))
-        if packets < stream.frames or (not stream.frames and missing > max(0.25, 2.5 / rate)):
-            whole = f"{stream.frames} frames" if stream.frames else f"{_seconds(container, stream):.2f} s"
-            place = f"frame {count - 1}, at {last - (begin or 0.0):.2f} s"
-            damage.append(f"cut short: of {whole} the last is {place}")
-        source.damage = "; ".join(damage)
+    return VideoSource(name, lambda source: _decode(name, contents, rate, source), count or None)
 
 
-def _upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """Turn, and mirror, a picture as the frame's display matrix says: 3 x 3, rows map x and y."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return picture
-    (a, b), (c, d) = np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2].astype(float)
-    if a * d < b * c:
-        picture, a, b = picture[:, ::-1], -a, -b
-    return np.rot90(picture, -round(math.degrees(math.atan2(b, a)) / 90))
+def _decode(name: str, contents: Packets, rate: float, source: VideoSource) -> Iterator[Timed]:
+    """Yield the frames of a file that decode; `source.damage` says at the end what did not."""
+    rgb, size, lost = VideoReformatter(), {}, Lost()
+    count, begin, last = 0, 0.0, 0.0  # seconds
+    for frame in decode(name, contents.opening, lost, threads=True):
+        last = _seconds(frame, count / rate)
+        begin = begin if count else last
+        size = size or {"width": frame.width, "height": frame.height}
+        picture = rgb.reformat(frame, **size, format="rgb24").to_ndarray()
+        yield last, upright(picture, frame)
+        count += 1
+    damage = [str(lost)] if lost.count else []
+    if contents.cut:
+        damage.append(f"cut short: of {contents.cut} the last is frame {count - 1}, at {last - begin:.2f} s")
+    source.damage = "; ".join(damage)
+
+
+def _seconds(frame: av.VideoFrame, otherwise: float) -> float:
+    """When a frame is shown; an AVI says only when it was decoded."""
+    ticks = frame.dts if frame.pts is None else frame.pts
+    return otherwise if ticks is None or not frame.time_base else float(ticks * frame.time_base)
 
 
 def _folder(path: Path, fps: float) -> VideoSource:

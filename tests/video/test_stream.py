@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmvs.video.files import VideoError, read_frames, write_video
+from mmvs.video.files import VideoError, frame_size, read_frames, write_video
 from mmvs.video.stream import open_video
 
 H, W, COUNT = 48, 64, 12
@@ -85,6 +85,7 @@ def test_a_varying_frame_rate_keeps_its_times(frames, tmp_path):
 def test_the_display_matrix_turns_and_mirrors_the_picture(frames, tmp_path, turns, mirrored):
     path = tmp_path / "phone.mp4"
     write_video(path, frames)
+    stored = read_frames(path, range(COUNT))
     content = bytearray(path.read_bytes())
     matrix = content.index(b"tkhd") + 4 + 40  # of the track header's version 0
     a, b = [(1, 0), (0, 1), (-1, 0), (0, -1)][turns]  # clockwise by a quarter turn each
@@ -94,10 +95,10 @@ def test_the_display_matrix_turns_and_mirrors_the_picture(frames, tmp_path, turn
     )
     path.write_bytes(content)
     source = open_video(path)
-    upright = read_frames(path, [0])[0]
-    assert source.size == ((W, H) if turns % 2 else (H, W))
-    upright = upright[:, ::-1] if mirrored else upright
-    assert np.array_equal(next(iter(source))[1], np.rot90(upright, -turns))
+    assert source.size == frame_size(path) == ((W, H) if turns % 2 else (H, W))
+    expected = np.rot90(stored[:, :, ::-1] if mirrored else stored, -turns, axes=(1, 2))
+    assert np.array_equal(np.stack([frame for _, frame in source]), expected)
+    assert np.array_equal(read_frames(path, range(COUNT)), expected)  # a data set's clip is no other
 
 
 def test_a_text_is_no_video(tmp_path):
