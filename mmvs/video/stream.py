@@ -19,11 +19,12 @@ import numpy as np
 from av.error import EOFError as EndOfFile
 from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from mmvs.video import folders
 from mmvs.video.files import VideoError
 
 FPS = 25.0  # of a video without times
+WIDEST_PIXEL = 8  # times its height; those of real formats are 0.9 to 2.2
 TEXTS = ("tty", "bin", "xbin", "adf", "idf")  # FFmpeg would draw these as a terminal's screen
 Timed = tuple[float, np.ndarray]  # seconds since the first frame, (H, W, 3) uint8 RGB
 
@@ -39,6 +40,7 @@ class VideoSource:
         count   of frames; None where nobody knows it before the end
         """
         self.name, self.count, self.damage = name, count, ""
+        self.pixel_aspect = 1.0  # width of a pixel by its height, as a player shows it
         self._frames = frames
         try:
             self.size: tuple[int, int] = next(frames(self))[1].shape[:2]  # (H, W), upright
@@ -153,7 +155,9 @@ def _decode(name: str, source: VideoSource) -> Iterator[Timed]:
             for frame in frames:
                 last = count / rate if frame.time is None else frame.time
                 begin = last if begin is None else begin
-                size = size or {"width": frame.width, "height": frame.height}
+                if not size:
+                    size = {"width": frame.width, "height": frame.height}
+                    source.pixel_aspect = _pixel_aspect(stream, frame)
                 picture = rgb.reformat(frame, **size, format="rgb24").to_ndarray()
                 yield last, np.ascontiguousarray(_upright(picture, frame))
                 count += 1
@@ -179,26 +183,24 @@ def _upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     return np.rot90(picture, -round(math.degrees(math.atan2(b, a)) / 90))
 
 
+def _pixel_aspect(stream: av.VideoStream, frame: av.VideoFrame) -> float:
+    """Width of an upright pixel by its height; 1 where the stream does not say, or says what cannot be."""
+    aspect = float(stream.sample_aspect_ratio or 1)
+    on_its_side = _upright(np.empty((1, 2, 3), np.uint8), frame).shape[0] == 2
+    aspect = 1 / aspect if on_its_side and aspect > 0 else aspect
+    return aspect if 1 / WIDEST_PIXEL <= aspect <= WIDEST_PIXEL else 1.0
+
+
 def _folder(path: Path, fps: float) -> VideoSource:
-    """Pictures in the order of the numbers in their names, all resized to the size of the first."""
-    suffixes = Image.registered_extensions()
-    files = [file for file in path.iterdir() if file.suffix.lower() in suffixes and file.name[0] != "."]
-    if not files:
-        raise VideoError(f"{path}: holds no picture that Pillow knows")
-    files.sort(key=lambda file: [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", file.name)])
+    """Pictures in the order of the numbers in their names, as `folders.in_order` has them."""
+    files = folders.in_order(path)
 
     def frames(source: VideoSource) -> Iterator[Timed]:
-        size, lost = None, []
-        for t, file in enumerate(files):
-            try:
-                with Image.open(file) as picture:
-                    upright = ImageOps.exif_transpose(picture).convert("RGB")
-            except (UnidentifiedImageError, OSError):
-                lost.append(file.name)
-                continue
-            size = size or upright.size
-            yield t / fps, np.asarray(upright if upright.size == size else upright.resize(size))
-        source.damage = f"{len(lost)} pictures cannot be read, the first is {lost[0]}" if lost else ""
+        lost: list[str] = []
+        for index, picture in folders.frames_in_order(files, lost):
+            yield index / fps, picture
+        left_out = f"{len(lost)} of {len(files)} pictures are left out"
+        source.damage = f"{left_out}, the first: {lost[0]}" if lost else ""
 
     return VideoSource(str(path), frames, len(files))
 
