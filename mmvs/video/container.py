@@ -18,11 +18,12 @@ from av.error import ArgumentError, FFmpegError
 
 FORMATS = (
     "mov matroska webm avi mpegts mpeg mpegvideo m4v h264 hevc vvc obu av1 ivf flv live_flv asf ogg rm mxf "
-    "gxf dv nut nuv wtv ty h261 h263 cavsvideo dirac vc1 vc1test mjpeg mjpeg_2000 amv swf yuv4mpegpipe roq bink "
-    "smk flic gif apng avif ea nsv pva ffm filmstrip cine dhav ser "
+    "gxf dv nut nuv wtv ty h261 h263 cavsvideo dirac vc1 vc1test mjpeg mjpeg_2000 amv swf yuv4mpegpipe roq "
+    "bink smk flic gif apng avif ea nsv pva ffm filmstrip cine dhav ser "
     # one picture
     "image2 bmp_pipe gif_pipe j2k_pipe jpeg_pipe jpegls_pipe jpegxl_pipe jpegxl_anim pam_pipe pbm_pipe "
-    "pcx_pipe pgm_pipe png_pipe ppm_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe webp webp_pipe xbm_pipe xpm_pipe "
+    "pcx_pipe pgm_pipe png_pipe ppm_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe webp webp_pipe xbm_pipe "
+    "xpm_pipe "
     # sound alone: opened, to say that it holds no video
     "aac ac3 eac3 adts aiff amr ape au caf dts flac mp3 truehd tta voc w64 wav wv"
 ).split()
