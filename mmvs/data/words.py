@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor
 from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBase
 
-from mmvs.config import Language, resolve
+from mmvs.config import ConfigError, Language, resolve
 from mmvs.data.csv_files import is_blank
 
 _MIRROR = {"left": "right", "right": "left"}
@@ -23,8 +23,9 @@ _MIRROR = {"left": "right", "right": "left"}
 def tokenizer(language: Language, folder: Path, sentences: Iterable[str]) -> PreTrainedTokenizerBase:
     """The tokenizer of a run: the one in `folder`; else BERT's own, or for `small` a new one, kept there.
 
-    A damaged one is made anew where there are sentences. Raises OSError (of transformers) when
-    `language.name` is neither a local folder nor on the hub.
+    A damaged one is made anew where there are sentences. Where `language.name` is a config.json, BERT's own
+    lies beside it. Raises OSError (of transformers) when `language.name` is neither a local folder nor on the
+    hub; ConfigError where the vocabulary is missing, with which every word would be unknown.
     """
     sentences, kind = list(sentences), BertTokenizerFast if language.name == "small" else AutoTokenizer
     if (folder / "tokenizer.json").exists():
@@ -34,12 +35,23 @@ def tokenizer(language: Language, folder: Path, sentences: Iterable[str]) -> Pre
             if not sentences:
                 raise
     if language.name != "small":
-        local = resolve(language.name)
-        return AutoTokenizer.from_pretrained(str(local) if local.is_dir() else language.name)
+        return _published_tokenizer(language.name)
     pieces = word_pieces(sentences, language.vocabulary)
     small = BertTokenizerFast(tokenizer_object=BertWordPieceTokenizer(pieces, lowercase=True)._tokenizer)
     small.save_pretrained(folder)
     return BertTokenizerFast.from_pretrained(folder)
+
+
+def _published_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    local = resolve(name).parent if name.endswith(".json") else resolve(name)
+    place = str(local) if local.is_dir() else name
+    words = AutoTokenizer.from_pretrained(place)
+    if len(words) <= len(words.all_special_tokens):
+        raise ConfigError(
+            f"model.language.name: {place} holds no vocabulary, so that every word would be unknown: copy "
+            "tokenizer.json, or vocab.txt, there"
+        )
+    return words
 
 
 def kept_tokenizer(folder: Path, kind: type = AutoTokenizer) -> PreTrainedTokenizerBase:

@@ -1,8 +1,9 @@
 """Sentences to ids, and what a flip does to them."""
 
 import pytest
+from transformers import BertConfig
 
-from mmvs.config import Language
+from mmvs.config import ConfigError, Language
 from mmvs.data.words import encode, mirror, tokenizer, unseen_words
 
 SENTENCES = ["the red circle moving left", "the blue square that goes up, then turns right"]
@@ -85,3 +86,28 @@ def test_a_torn_vocabulary_is_made_anew_where_there_are_sentences(tmp_path):
     with pytest.raises(Exception, match="(?i)expect|eof|json|key"):
         tokenizer(Language(name="small"), tmp_path, [])
     assert tokenizer(Language(name="small"), tmp_path, ["the red circle"]).get_vocab() == whole
+
+
+def bert_folder(folder, vocabulary: bool):
+    """A BERT as it lies on a disk: its architecture, and its vocabulary or not."""
+    BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, vocab_size=9).save_pretrained(
+        folder
+    )
+    if vocabulary:
+        pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "red", "circle"]
+        (folder / "vocab.txt").write_text("\n".join(pieces))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["", "config.json"])
+def test_the_vocabulary_of_a_bert_on_disk_lies_in_its_folder(tmp_path, name):
+    language = Language(name=str(bert_folder(tmp_path / "bert", True) / name))
+    words = tokenizer(language, tmp_path / "run", [])
+    assert words.tokenize("the red circle") == ["the", "red", "circle"]
+
+
+@pytest.mark.parametrize("name", ["", "config.json"])
+def test_a_bert_without_vocabulary_is_refused(tmp_path, name):
+    language = Language(name=str(bert_folder(tmp_path / "bert", False) / name))
+    with pytest.raises(ConfigError, match="bert holds no vocabulary.*vocab.txt"):
+        tokenizer(language, tmp_path / "run", [])
