@@ -112,7 +112,8 @@ def _cut(
     whole = f"{stream.frames} frames" if stream.frames else f"{announced(container, stream):.2f} s"
     if kind == "mov":
         beyond = any(entry.pos + entry.size > size for entry in stream.index_entries)
-        return whole if torn or beyond or _boxes_overrun(path, size) else ""
+        fragmented = len(stream.index_entries) > 0 and not stream.frames
+        return whole if torn or beyond or (fragmented and _boxes_overrun(path, size)) else ""
     if kind == "mpegts":
         return "whole packets" if torn or not _ends_with_packet(path, size) else ""
     ends = [float((p.pts + (p.duration or 0)) * p.time_base) for p in every if p.pts is not None]
