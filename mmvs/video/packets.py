@@ -81,6 +81,8 @@ def _timetable(stream: av.VideoStream, shown: list[av.Packet]) -> Timetable | No
         return None
     if not shown or any(p.pts is None for p in shown):
         return None
+    if stream.container.format.name == "avi" and codec.name in ("h264", "hevc"):
+        return None  # its times are of decoding, and taken for those of display
     if codec.name == "mpeg4" and min(p.size for p in shown) < NOT_CODED:
         return None
     times = sorted(p.pts for p in shown if not p.is_discard)  # the container's edit list discards

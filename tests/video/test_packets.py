@@ -105,6 +105,11 @@ def test_a_late_start_is_no_cut(tmp_path, suffix):
     assert numbers(path) == (list(range(20)), list(range(20)))
 
 
+@pytest.mark.parametrize("name", ["clip.avi", "clip.flv", "clip.nut"])
+def test_b_frames_come_in_the_order_of_display(tmp_path, name):
+    assert numbers(encode(tmp_path / name, range(40), **CLOSED))[0] == list(range(40))
+
+
 CUTS = {
     "cut.mp4": {"container_options": {"movflags": "faststart"}, **CLOSED},
     "fragments.mp4": {"container_options": {"movflags": "frag_keyframe+empty_moov"}, **CLOSED},
