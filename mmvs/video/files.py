@@ -153,7 +153,7 @@ def _require(path: str | Path, targets: set[int], count: int) -> None:
 
 def _first(path: str | Path) -> av.VideoFrame:
     """The first frame that decodes."""
-    with opened(path, strict=False) as (container, stream):
+    with opened(path, strict=False, probe=False) as (container, stream):
         for frame in container.decode(stream):
             return frame
     raise VideoError(f"{path}: holds no frame that decodes: replace the file")

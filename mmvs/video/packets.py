@@ -81,6 +81,8 @@ def _timetable(stream: av.VideoStream, shown: list[av.Packet]) -> Timetable | No
         return None
     if not shown or any(p.pts is None for p in shown):
         return None
+    if stream.container.format.name == "avi" and codec.name in ("h264", "hevc"):
+        return None  # its times are of decoding, and taken for those of display
     if codec.name == "mpeg4" and min(p.size for p in shown) < NOT_CODED:
         return None
     times = sorted(p.pts for p in shown if not p.is_discard)  # the container's edit list discards
@@ -112,7 +114,8 @@ def _cut(
     whole = f"{stream.frames} frames" if stream.frames else f"{announced(container, stream):.2f} s"
     if kind == "mov":
         beyond = any(entry.pos + entry.size > size for entry in stream.index_entries)
-        return whole if torn or beyond or _boxes_overrun(path, size) else ""
+        fragmented = len(stream.index_entries) > 0 and not stream.frames
+        return whole if torn or beyond or (fragmented and _boxes_overrun(path, size)) else ""
     if kind == "mpegts":
         return "whole packets" if torn or not _ends_with_packet(path, size) else ""
     ends = [float((p.pts + (p.duration or 0)) * p.time_base) for p in every if p.pts is not None]

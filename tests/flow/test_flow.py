@@ -3,6 +3,7 @@
 import math
 import os
 import pickle
+import struct
 
 import cv2
 import h5py
@@ -342,3 +343,28 @@ def test_a_video_id_does_not_lead_out_of_the_store(store, video, video_id):
     with pytest.raises(FlowError, match="is not a video id"):
         store.compute({video_id: video}, progress=False)
     assert store.path("action/clip") == store.root / "action" / "clip.h5"
+
+
+HEADER = (b"RIFF", 2084, b"WAVE", b"fmt ", 16, 1, 1, 8000, 8000, 1, 8, b"data", 2048)
+SOUND = struct.pack("<4sI4s4sIHHIIHH4sI", *HEADER) + bytes(2048)
+
+
+def test_no_kind_of_bad_clip_stops_the_others(store, video, tmp_path):
+    whole = video.read_bytes()
+    contents = {
+        "empty": b"",
+        "zeros": bytes(5000),
+        "cut": whole[: len(whole) // 2],
+        "list": b"ffconcat version 1.0\nfile 'clip.mp4'\n",
+        "codec": whole.replace(b"avc1", b"zzzz"),
+        "sound": SOUND,
+    }
+    clips = {name: tmp_path / f"{name}.mp4" for name in contents}
+    for name, content in contents.items():
+        clips[name].write_bytes(content)
+    (tmp_path / "folder.mp4").mkdir()
+    clips |= {"folder": tmp_path / "folder.mp4", "good": video}
+    summary = store.compute(clips, progress=False)
+    assert summary.computed == 1 and summary.failed.keys() == clips.keys() - {"good"}
+    assert all(name in reason for name, reason in summary.failed.items())
+    assert "zzzz" in summary.failed["codec"] and "only audio" in summary.failed["sound"]

@@ -211,3 +211,23 @@ def test_it_is_a_command(jhmdb):
     command = [sys.executable, "-m", "mmvs", "verify", str(jhmdb), "--fast"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "healthy" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["empty", "zeros", "list", "codec", "folder"])
+def test_no_kind_of_bad_clip_ends_the_check(a2d, kind):
+    clip = min((a2d / "Release/clips320H").glob("*.mp4"))
+    whole = clip.read_bytes()
+    if kind == "folder":
+        clip.unlink()
+        clip.mkdir()
+        assert {verdict for _, verdict, _ in problems(a2d).values()} == {"missing"}
+        return
+    contents = {
+        "empty": b"",
+        "zeros": bytes(5000),
+        "list": b"#EXTM3U\n#EXTINF:9,\nother.mp4\n",
+        "codec": whole.replace(b"avc1", b"zzzz"),
+    }
+    clip.write_bytes(contents[kind])
+    found, verdict, remedy = problems(a2d)["clips"]
+    assert found.startswith("1 of") and verdict == "corrupt" and clip.name in remedy
