@@ -26,6 +26,7 @@ from mmvs.video.pictures import SUFFIXES, picture_size, read_picture
 SUFFIX, JPEG = ".png", (".jpg", ".jpeg")
 # A sign is the first character, or follows a blank, "_", "=" or a bracket: "2024-01-05", "frame-1" have none.
 NUMBER = re.compile(r"((?:(?<![^\s_=(\[])[-+])?(?:\d+(?:[.,]\d+)?e[-+]\d{1,3}(?!\w)|\d+(?:[.,]\d+)*))")
+DECIMAL = re.compile(r"\d+[.,]\d+")
 Key = tuple[str | tuple[Decimal, ...], ...]  # text, number, text, number, ..., text
 
 
@@ -35,6 +36,8 @@ def pictures(folder: str | Path) -> list[Path]:
     numbered: dict[int, str] = {}
     for name in _names(folder):
         stem, suffix = os.path.splitext(name)
+        if suffix.lower() == SUFFIX and DECIMAL.fullmatch(stem):  # named by seconds: nothing tells gaps
+            return _ordered(folder, (SUFFIX,))
         if suffix.lower() == SUFFIX and stem.isdecimal():
             if other := numbered.get(int(stem)):
                 raise VideoError(f"{folder}: {other} and {name} are of the same number: keep one of them")
