@@ -7,7 +7,6 @@ module reads what decodes, with its time, and `VideoSource.damage` says what doe
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -16,13 +15,14 @@ from typing import Any
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from mmvs.video import folders
 from mmvs.video.container import ADDRESS, VideoError, opened, upright
 from mmvs.video.decoding import Lost, decode
 from mmvs.video.packets import Packets, announced, packets
 
 FPS = 25.0  # of a video without times
+WIDEST_PIXEL = 8  # times its height; those of real formats are 0.9 to 2.2
 Timed = tuple[float, np.ndarray]  # seconds since the first frame, (H, W, 3) uint8 RGB
 
 
@@ -37,6 +37,7 @@ class VideoSource:
         count   of frames; None where nobody knows it before the end
         """
         self.name, self.count, self.damage = name, count, ""
+        self.pixel_aspect = 1.0  # width of a pixel by its height, as a player shows it
         self._frames = frames
         try:
             self.size: tuple[int, int] = next(frames(self))[1].shape[:2]  # (H, W), upright
@@ -91,17 +92,20 @@ def _file(name: str) -> VideoSource:
             contents = Packets(None, -math.inf, "")
             count = stream.frames or round(announced(container, stream) * float(stream.average_rate or 0))
         rate = float(stream.average_rate or FPS)
-    return VideoSource(name, lambda source: _decode(name, contents, rate, source), count or None)
+        aspect = float(stream.sample_aspect_ratio or 1)
+    return VideoSource(name, lambda source: _decode(name, contents, rate, aspect, source), count or None)
 
 
-def _decode(name: str, contents: Packets, rate: float, source: VideoSource) -> Iterator[Timed]:
+def _decode(name: str, contents: Packets, rate: float, aspect: float, source: VideoSource) -> Iterator[Timed]:
     """Yield the frames of a file that decode; `source.damage` says at the end what did not."""
     rgb, size, lost = VideoReformatter(), {}, Lost()
     count, begin, last = 0, 0.0, 0.0  # seconds
     for frame in decode(name, contents.opening, lost, threads=True):
         last = _seconds(frame, count / rate)
         begin = begin if count else last
-        size = size or {"width": frame.width, "height": frame.height}
+        if not count:
+            size = {"width": frame.width, "height": frame.height}
+            source.pixel_aspect = _upright_pixel(aspect, frame)
         picture = rgb.reformat(frame, **size, format="rgb24").to_ndarray()
         yield last, upright(picture, frame)
         count += 1
@@ -117,26 +121,24 @@ def _seconds(frame: av.VideoFrame, otherwise: float) -> float:
     return otherwise if ticks is None or not frame.time_base else float(ticks * frame.time_base)
 
 
+def _upright_pixel(aspect: float, frame: av.VideoFrame) -> float:
+    """Width of a pixel by its height once it is upright; 1 where the video says what cannot be."""
+    if not 1 / WIDEST_PIXEL <= aspect <= WIDEST_PIXEL:
+        return 1.0
+    on_its_side = upright(np.empty((1, 2, 3), np.uint8), frame).shape[0] == 2
+    return 1 / aspect if on_its_side else aspect
+
+
 def _folder(path: Path, fps: float) -> VideoSource:
-    """Pictures in the order of the numbers in their names, all resized to the size of the first."""
-    suffixes = Image.registered_extensions()
-    files = [file for file in path.iterdir() if file.suffix.lower() in suffixes and file.name[0] != "."]
-    if not files:
-        raise VideoError(f"{path}: holds no picture that Pillow knows")
-    files.sort(key=lambda file: [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", file.name)])
+    """Pictures in the order of the numbers in their names, as `folders.in_order` has them."""
+    files = folders.in_order(path)
 
     def frames(source: VideoSource) -> Iterator[Timed]:
-        size, lost = None, []
-        for t, file in enumerate(files):
-            try:
-                with Image.open(file) as picture:
-                    upright = ImageOps.exif_transpose(picture).convert("RGB")
-            except (UnidentifiedImageError, OSError):
-                lost.append(file.name)
-                continue
-            size = size or upright.size
-            yield t / fps, np.asarray(upright if upright.size == size else upright.resize(size))
-        source.damage = f"{len(lost)} pictures cannot be read, the first is {lost[0]}" if lost else ""
+        lost: list[str] = []
+        for index, picture in folders.frames_in_order(files, lost):
+            yield index / fps, picture
+        left_out = f"{len(lost)} of {len(files)} pictures are left out"
+        source.damage = f"{left_out}, the first: {lost[0]}" if lost else ""
 
     return VideoSource(str(path), frames, len(files))
 
