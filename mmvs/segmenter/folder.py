@@ -16,7 +16,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from mmvs.processes import one_at_a_time
-from mmvs.segmenter.job import MASKS, OVERLAY, SegmentJob
+from mmvs.segmenter.job import FINISHED, MASKS, OVERLAY, SegmentJob
 from mmvs.segmenter.overlay import Overlay, write_overlay
 from mmvs.segmenter.segmenter import Segmenter
 from mmvs.video.stream import open_video
@@ -69,7 +69,7 @@ def _segment(
         return job.result["damage"]
     if job.frames:
         answers = segmenter.segment(source, sentences, start=job.frames, **options)
-    begin, overlay = time.monotonic(), Overlay(source.size, sentences)
+    begin, overlay = time.monotonic(), Overlay(source.size, sentences, source.pixel_aspect, FINISHED)
     bar = tqdm(total=source.count, desc=Path(video).name, unit="frame", disable=not progress)
     with bar, closing(answers):
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -10,10 +11,10 @@ import av
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
 from torchvision.utils import draw_segmentation_masks
 
 from mmvs.files import remove_partial, whole
+from mmvs.segmenter.legend import draw_legend
 
 # The colour-blind can tell them apart too (after Okabe & Ito 2008). More sentences than colours begin anew.
 COLOURS = [(230, 85, 13), (0, 158, 255), (240, 228, 66), (0, 190, 130), (204, 121, 220), (86, 60, 200)]
@@ -25,21 +26,38 @@ CLOCK = Fraction(1, 90_000)  # seconds a tick: of MPEG, fine enough for any fram
 class Overlay:
     """Draws the frames of one video; every picture has the same even size."""
 
-    def __init__(self, size: tuple[int, int], sentences: Sequence[str]):
-        """size: (H, W) of the video."""
-        longest, width = max(size), size[1]
+    def __init__(
+        self,
+        size: tuple[int, int],
+        sentences: Sequence[str],
+        pixel_aspect: float = 1.0,
+        listed_in: str = "",
+    ):
+        """Prepare the legend.
+
+        size          (H, W) of the video, in its own pixels, as its masks are
+        sentences     N of them
+        pixel_aspect  width of such a pixel by its height, as `VideoSource.pixel_aspect`; those of the overlay
+                      are square
+        listed_in     the file that has the sentences, for those that no font can show
+        """
+        height, width = size[0] * max(1.0, 1 / pixel_aspect), size[1] * max(1.0, pixel_aspect)
+        longest = max(height, width)
         if longest > LARGEST:
             scale = LARGEST / longest
         else:
-            scale = max(1, min(-(-SMALLEST // width), LARGEST // longest))
-        self.size = max(1, round(size[0] * scale)), max(1, round(width * scale))
+            scale = max(1, min(math.ceil(SMALLEST / width), int(LARGEST / longest)))
+        self.size = max(1, round(height * scale)), max(1, round(width * scale))
         self.colours = [COLOURS[n % len(COLOURS)] for n in range(len(sentences))]
-        self.legend = _legend(sentences, self.colours, _even(max(self.size[1], SMALLEST)))
+        full_width = _even(max(self.size[1], SMALLEST))
+        self.legend = draw_legend(sentences, self.colours, full_width, listed_in)
 
     def __call__(self, frame: np.ndarray, masks: np.ndarray) -> np.ndarray:
         """A frame (H, W, 3) uint8 and its masks (N, H, W) bool → a picture (H', W', 3) uint8."""
         height, width = self.size
-        interpolation = cv2.INTER_AREA if height < len(frame) else cv2.INTER_NEAREST
+        whole_steps = height % frame.shape[0] == width % frame.shape[1] == 0
+        larger = cv2.INTER_NEAREST if whole_steps else cv2.INTER_LINEAR
+        interpolation = cv2.INTER_AREA if height < frame.shape[0] else larger
         picture = cv2.resize(frame, (width, height), interpolation=interpolation)
         for mask, colour in zip(masks, self.colours, strict=True):  # one by one: overlaps mix their colours
             flat = cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
@@ -64,7 +82,11 @@ def write_overlay(path: Path, pictures: Iterable[tuple[float, np.ndarray]]) -> N
     """
     remove_partial(path.parent, path.name)  # of a job that was killed
     start = {"movflags": "faststart"}  # a browser plays it while it loads
-    with whole(path) as file, av.open(str(file), "w", format="mp4", container_options=start) as container:
+    with (
+        whole(path) as file,
+        # The protocol, as FFmpeg would take what stands before a colon in a name for one.
+        av.open(f"file:{file}", "w", format="mp4", container_options=start) as container,
+    ):
         stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
         stream.pix_fmt, stream.codec_context.time_base = "yuv420p", CLOCK
         for seconds, picture in pictures:
@@ -74,32 +96,6 @@ def write_overlay(path: Path, pictures: Iterable[tuple[float, np.ndarray]]) -> N
             frame.pts, frame.time_base = round(seconds / CLOCK), CLOCK
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-
-
-def _legend(sentences: Sequence[str], colours: Sequence[tuple[int, int, int]], width: int) -> np.ndarray:
-    """(H, width, 3) uint8, H even: every sentence after a square of its colour; long ones wrap."""
-    size = max(12, width // 50)
-    font, line, margin = ImageFont.load_default(size), round(1.5 * size), size // 2
-    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    rows: list[tuple[tuple[int, int, int] | None, str]] = []
-    for sentence, colour in zip(sentences, colours, strict=True):
-        text, mark = "", colour
-        for word in sentence.split():
-            longer = f"{text} {word}".strip()
-            if text and pen.textlength(longer, font) > width - 3 * size:
-                rows.append((mark, text))
-                text, mark = word, None
-            else:
-                text = longer
-        rows.append((mark, text))
-    picture = Image.new("RGB", (width, _even(line * len(rows) + 2 * margin)), (24, 24, 24))
-    pen = ImageDraw.Draw(picture)
-    for number, (mark, text) in enumerate(rows):
-        top = margin + number * line
-        if mark:
-            pen.rectangle((margin, top + size // 4, margin + size, top + size // 4 + size), fill=mark)
-        pen.text((margin + round(1.6 * size), top), text, fill="white", font=font)
-    return np.asarray(picture)
 
 
 def _even(pixels: int) -> int:

@@ -22,9 +22,9 @@ LONGEST = 300  # frames, from the first on
 SHORTEST = 2.0  # seconds
 
 
-def play(answers: list[Answer], sentences: list[str]) -> Video:
-    """A video's overlay, from its answers."""
-    overlay = Overlay(answers[0].frame.shape[:2], sentences)
+def play(answers: list[Answer], sentences: list[str], pixel_aspect: float = 1.0) -> Video:
+    """A video's overlay, from its answers; its `VideoSource.pixel_aspect`, where pixels are not square."""
+    overlay = Overlay(answers[0].frame.shape[:2], sentences, pixel_aspect)
     return _embed((answer.time, overlay(answer.frame, answer.masks)) for answer in answers)
 
 
@@ -51,7 +51,9 @@ def ask(segmenter: Segmenter, video: Any, sentence: str) -> Any:
             try:
                 if unseen := segmenter.unseen_words(field.value):
                     print(f"Not in the model's vocabulary, which guesses: {', '.join(unseen)}")
-                display(play(list(segmenter.segment(video, field.value)), [field.value]))
+                source = open_video(video)
+                answers = list(segmenter.segment(source, field.value))
+                display(play(answers, [field.value], source.pixel_aspect))
             except ValueError as error:  # an empty sentence, or one too long
                 print(error)
 
