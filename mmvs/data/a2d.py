@@ -4,7 +4,7 @@
     <root>/Release/clips320H/<vid>.mp4   (CLIPS320 in older copies)
     <root>/text_annotations/a2d_annotation.txt                          video_id,instance_id,query
     <root>/text_annotations/a2d_missed_videos.txt                       one video id a line
-    <root>/text_annotations/a2d_annotation_with_instances/<vid>/<frame:05d>.h5    instance, reMask, reBBox
+    <root>/text_annotations/a2d_annotation_with_instances/<vid>/<frame>.h5        instance, reMask, reBBox
     <root>/sentence_kinds.csv            not A2D's, optional: video_id,instance_id,query,kind
 
 Videos: Xu et al. 2015; sentences: Gavrilyuk et al. 2018. Which samples there are follows the convention
@@ -68,8 +68,8 @@ class A2DSentences(AnnotatedVideos):
         self._annotations = self.root / "text_annotations" / "a2d_annotation_with_instances"
         rows = self._rows(self._split_videos())
         with_sentences = {video_id for _, video_id, _, _ in rows}
-        index = read_index(self._annotations, with_sentences, self.root / ".mmvs_index.json")
-        super().__init__(list(self._samples_of(rows, index)))
+        self._index = read_index(self._annotations, with_sentences, self.root / ".mmvs_index.json")
+        super().__init__(list(self._samples_of(rows)))
 
     def video_path(self, video_id: str) -> Path:
         """Where the clip lies, or should lie."""
@@ -89,7 +89,7 @@ class A2DSentences(AnnotatedVideos):
 
     def annotation_path(self, i: int) -> Path:
         """Where the masks of sample i's frame lie."""
-        return self._annotations / self[i].video_id / f"{self[i].frame + 1:05d}.h5"
+        return self._index[self[i].video_id][self[i].frame].path
 
     def _split_videos(self) -> set[str]:
         """Videos of the split, less those that a list says have no sentences."""
@@ -116,11 +116,12 @@ class A2DSentences(AnnotatedVideos):
             rows.append((line, video_id, integer(instance, where), normalise(query)))
         return rows
 
-    def _samples_of(self, rows: list[Line], index: dict[str, dict[int, list[int]]]) -> Iterator[Sample]:
+    def _samples_of(self, rows: list[Line]) -> Iterator[Sample]:
         """Every annotated frame in which the instance is present; frames without it give none."""
         kinds, without_frame = self._kinds(), []
         for line, video_id, instance, sentence in rows:
-            frames = [frame for frame, present in index[video_id].items() if instance in present]
+            annotated = self._index[video_id].items()
+            frames = [frame for frame, present in annotated if instance in present.ids]
             kind = kinds.get((video_id, instance, sentence))
             yield from (Sample(video_id, frame, instance, sentence, kind) for frame in frames)
             if not frames:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import stat
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,12 +30,28 @@ def is_blank(sentence: str) -> bool:
     return all(unicodedata.category(character)[0] in "CZM" for character in sentence)
 
 
+def require_file(path: Path, remedy: str) -> None:
+    """DataError where there is no regular file: to open a pipe would wait for ever.
+
+    remedy  what to do where there is nothing
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such {remedy}") from None
+    except OSError as error:  # a link to itself, a folder that may not be read
+        raise DataError(f"{path}: cannot be opened ({error.strerror}): replace the file") from None
+    if not stat.S_ISREG(mode):
+        raise DataError(f"{path}: not a regular file: replace it")
+
+
 def text(path: Path) -> str:
     """A text file, UTF-8 with or without byte order mark."""
+    require_file(path, "file: it belongs to the data set, put it there")
     try:
         return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file: it belongs to the data set, put it there") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}): mend its permissions") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error}): convert the file") from None
 
@@ -65,9 +83,12 @@ def columns(path: Path, *names: str) -> Iterator[tuple[int, list[str]]]:
 def integer(number: str, where: object) -> int:
     """A whole number found at `where`."""
     try:
+        if "_" in number:  # Python takes 1_0 for 10
+            raise ValueError
         return int(number)
     except ValueError:
-        raise DataError(f"{where}: expected a whole number, got '{number}'") from None
+        shown = f"{number[:40]}..." if len(number) > 40 else number
+        raise DataError(f"{where}: expected a whole number, got '{shown}'") from None
 
 
 def plain(video_id: str, where: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,11 +10,14 @@ import numpy as np
 import scipy.io
 from tqdm.auto import tqdm
 
-from mmvs.data.csv_files import DataError, columns, is_blank, normalise, plain
+from mmvs.data.csv_files import DataError, columns, is_blank, normalise, plain, require_file
 from mmvs.video import folders
 
 FRAMES, MASKS, ANNOTATION = "Rename_Images", "puppet_mask", "jhmdb_annotation.txt"
 VARIABLE = "part_mask"  # of puppet_mask.mat
+INTEGERS = {"logical": 8} | {f"{sign}int{bits}": bits for sign in ("", "u") for bits in (8, 16, 32, 64)}
+FLOATS = {"double": "float64", "single": "float32"}  # MATLAB's names
+LARGEST = 2**29  # bytes of one array, a hundred times a published one. A small file can claim any size
 
 
 def actions(root: Path) -> dict[str, str]:
@@ -24,11 +28,13 @@ def actions(root: Path) -> dict[str, str]:
     folder = root / FRAMES
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder: put J-HMDB's frames there, or change the root")
-    return {
-        video.name: action.name
-        for action in sorted(path for path in folder.iterdir() if path.is_dir())
-        for video in sorted(path for path in action.iterdir() if path.is_dir())
-    }
+    return {video.name: action.name for action in _folders(folder) for video in _folders(action)}
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Folders in a folder, less hidden ones and the copies that macOS adds to archives."""
+    names = (path for path in folder.iterdir() if path.name[0] != "." and path.name != "__MACOSX")
+    return sorted(path for path in names if path.is_dir())
 
 
 def sentences(root: Path) -> list[tuple[str, str]]:
@@ -65,14 +71,12 @@ def annotated_frames(root: Path, folders: dict[str, str], videos: Iterable[str])
 def _annotated_frames(root: Path, action: str, video_id: str) -> int:
     pictures = len(folders.pictures(root / FRAMES / action / video_id))
     path = mask_path(root, action, video_id)
-    shape = next((shape for name, shape, _ in _matlab(scipy.io.whosmat, path) if name == VARIABLE), None)
-    if shape is None:
-        raise DataError(f"{path}: lacks '{VARIABLE}' or is cut short: replace the file")
-    return min(pictures, shape[2] if len(shape) == 3 else 1)
+    return min(pictures, (*_mask_shape(path), 1)[2])
 
 
 def part_mask(path: Path) -> np.ndarray:
     """(T, H, W) bool: the person in every annotated frame; any part counts, 255 as well as 1."""
+    _mask_shape(path)
     content = _matlab(lambda file: scipy.io.loadmat(file, variable_names=[VARIABLE]), path)
     if VARIABLE not in content:
         raise DataError(f"{path}: lacks '{VARIABLE}' or is cut short: replace the file")
@@ -80,17 +84,32 @@ def part_mask(path: Path) -> np.ndarray:
     if mask.ndim == 2:  # MATLAB drops the trailing axis of a single frame
         mask = mask[..., None]
     if mask.ndim != 3 or mask.dtype.kind not in "uib":
-        raise DataError(
-            f"{path}: '{VARIABLE}' is {mask.dtype} {mask.shape}, not integers (H, W, T): replace the file"
-        )
+        raise _other_kind(path, mask.dtype, mask.shape)
     return mask.transpose(2, 0, 1) != 0
 
 
+def _mask_shape(path: Path) -> tuple[int, ...]:
+    """(H, W, T), or (H, W) of a single frame, by the header alone; DataError where it is something else."""
+    found = [(shape, kind) for name, shape, kind in _matlab(scipy.io.whosmat, path) if name == VARIABLE]
+    if not found:
+        raise DataError(f"{path}: lacks '{VARIABLE}' or is cut short: replace the file")
+    shape, kind = found[0]
+    bits = INTEGERS.get(kind)
+    if len(found) > 1 or bits is None or len(shape) not in (2, 3) or 0 in shape:
+        raise _other_kind(path, FLOATS.get(kind, kind), shape)
+    if math.prod(shape) * bits // 8 > LARGEST:
+        raise DataError(f"{path}: '{VARIABLE}' is {shape}, which is too large: replace the file")
+    return shape
+
+
+def _other_kind(path: Path, kind: object, shape: tuple[int, ...]) -> DataError:
+    return DataError(f"{path}: '{VARIABLE}' is {kind} {shape}, not integers (H, W, T): replace the file")
+
+
 def _matlab(read, path: Path):
+    require_file(path, "file: put J-HMDB's puppet masks there")
     try:
         return read(str(path))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file: put J-HMDB's puppet masks there") from None
     except NotImplementedError:
         raise DataError(
             f"{path}: MATLAB 7.3, but J-HMDB is published as MATLAB 5: replace the file"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from mmvs.data.a2d import MISTAKEN_INSTANCE, SUBSETS
-from mmvs.data.a2d_files import read_masks
+from mmvs.data.a2d_files import annotated_frames, read_masks
 from mmvs.data.csv_files import DataError, columns, plain, table, text
 from mmvs.verify.findings import Finding, Scope, compare, mention, require, without_advice
 from mmvs.video.files import VideoError, frame_count, frame_size, read_frames
@@ -89,7 +90,7 @@ def _presence(root: Path, tables: Tables) -> Iterator[Finding]:
     yield from require("clips", tables.videos, present, f"put them into {clips.relative_to(root)}")
     folders = _annotations(root)
     videos = list(folders.iterdir()) if folders.is_dir() else []
-    annotated = {video.name for video in videos if any(video.glob("*.h5"))}
+    annotated = {video.name for video in videos if any(video.glob("[!.]*.[hH]5"))}
     silent = set(tables.videos) - set(tables.videos_with_sentences)  # their masks are published, too
     yield from require(
         "annotated videos", tables.videos_with_sentences, annotated - silent, f"restore {folders.name}/"
@@ -103,10 +104,14 @@ def _contents(root: Path, tables: Tables, scope: Scope) -> Iterator[Finding]:
     files = opened = 0
     for video_id in scope.over(sorted(tables.videos), "opening clips and annotations"):
         clip, folder = _clips(root) / f"{video_id}.mp4", _annotations(root) / video_id
-        annotated = sorted(folder.glob("[0-9]*.h5"))
-        files, opened = files + len(annotated), opened + clip.is_file()
+        try:
+            annotated = annotated_frames(folder)
+        except DataError as error:
+            annotated, files = {}, files + 1
+            bad_files.append(without_advice(error, root))
+        files, opened = files + len(annotated), opened + os.path.lexists(clip)
         shapes = {}
-        for path in annotated:
+        for path in annotated.values():
             try:
                 masks = read_masks(path)
                 present.setdefault(video_id, set()).update(masks)
@@ -115,12 +120,11 @@ def _contents(root: Path, tables: Tables, scope: Scope) -> Iterator[Finding]:
                 bad_files.append(without_advice(error, root))
         if annotated and video_id not in tables.missed and not 3 <= len(annotated) <= 5:
             unusual.append(f"{video_id} ({len(annotated)})")
-        if not clip.is_file():
+        if not os.path.lexists(clip):  # a pipe or a broken link in its place is there, and no clip
             continue
         try:
             count, size = frame_count(clip), frame_size(clip)
-            numbers = [int(path.stem) - 1 for path in annotated if path.stem.isdecimal()]
-            read_frames(clip, sorted({min(max(number, 0), count - 1) for number in [0, *numbers]}))
+            read_frames(clip, sorted({min(frame, count - 1) for frame in [0, *annotated]}))
         except VideoError as error:
             bad_clips.append(without_advice(error, root))
             continue
@@ -129,7 +133,9 @@ def _contents(root: Path, tables: Tables, scope: Scope) -> Iterator[Finding]:
         short += (
             [f"{video_id} ({count} of {tables.frames[video_id]})"] if count < tables.frames[video_id] else []
         )
-        beyond += [f"{video_id} ({max(numbers) + 1} of {count})"] if max(numbers, default=0) >= count else []
+        beyond += (
+            [f"{video_id} ({max(annotated) + 1} of {count})"] if max(annotated, default=0) >= count else []
+        )
 
     yield Finding("clips decoded", "", f"{opened - len(bad_clips):,}", "ok")
     yield from mention("clips", "corrupt", bad_clips, opened, "replace them")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmvs.video.files import VideoError
+from mmvs.video.container import VideoError
 from mmvs.video.pictures import SUFFIXES, picture_size, read_picture
 
 SUFFIX, JPEG = ".png", (".jpg", ".jpeg")

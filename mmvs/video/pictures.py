@@ -24,7 +24,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from mmvs.video.files import VideoError
+from mmvs.video.container import VideoError
 
 T = TypeVar("T")
 

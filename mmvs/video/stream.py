@@ -103,9 +103,9 @@ def _decode(name: str, contents: Packets, rate: float, aspect: float, source: Vi
     for frame in decode(name, contents.opening, lost, threads=True):
         last = _seconds(frame, count / rate)
         begin = begin if count else last
-        if not size:
+        if not count:
             size = {"width": frame.width, "height": frame.height}
-            source.pixel_aspect = _pixel_aspect(aspect, frame)
+            source.pixel_aspect = _upright_pixel(aspect, frame)
         picture = rgb.reformat(frame, **size, format="rgb24").to_ndarray()
         yield last, upright(picture, frame)
         count += 1
@@ -115,17 +115,18 @@ def _decode(name: str, contents: Packets, rate: float, aspect: float, source: Vi
     source.damage = "; ".join(damage)
 
 
-def _pixel_aspect(aspect: float, frame: av.VideoFrame) -> float:
-    """Width of an upright pixel by its height; 1 where the stream does not say, or says what cannot be."""
-    on_its_side = upright(np.empty((1, 2, 3), np.uint8), frame).shape[0] == 2
-    aspect = 1 / aspect if on_its_side and aspect > 0 else aspect
-    return aspect if 1 / WIDEST_PIXEL <= aspect <= WIDEST_PIXEL else 1.0
-
-
 def _seconds(frame: av.VideoFrame, otherwise: float) -> float:
     """When a frame is shown; an AVI says only when it was decoded."""
     ticks = frame.dts if frame.pts is None else frame.pts
     return otherwise if ticks is None or not frame.time_base else float(ticks * frame.time_base)
+
+
+def _upright_pixel(aspect: float, frame: av.VideoFrame) -> float:
+    """Width of a pixel by its height once it is upright; 1 where the video says what cannot be."""
+    if not 1 / WIDEST_PIXEL <= aspect <= WIDEST_PIXEL:
+        return 1.0
+    on_its_side = upright(np.empty((1, 2, 3), np.uint8), frame).shape[0] == 2
+    return 1 / aspect if on_its_side else aspect
 
 
 def _folder(path: Path, fps: float) -> VideoSource:

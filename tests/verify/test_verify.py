@@ -1,5 +1,6 @@
 """mmvs.verify.tree: what is wrong with a tree is found, named, and told from what is only odd."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tiny
 from PIL import Image
 
 from mmvs.config import ROOT, MovingShapes
+from mmvs.data.a2d import A2DSentences
 from mmvs.data.csv_files import DataError
 from mmvs.data.jhmdb import JHMDBSentences
 from mmvs.shapes import jhmdb_layout, writing
@@ -106,6 +108,38 @@ def test_a_damaged_a2d_tree(a2d):
     )  # fmt: skip
     assert len(rows) == 5 and str(a2d) not in str(rows), "files are named from the root on"
     assert notes(a2d)["other clips"] == "1: nothing reads them: stranger"
+
+
+def test_hidden_files_are_ignored_by_check_and_loader_alike(a2d):
+    masks = a2d / "text_annotations" / "a2d_annotation_with_instances"
+    before = list(A2DSentences(a2d, "train"))
+    for folder in (masks / "train00000", a2d / "Release" / "clips320H", masks / "__MACOSX"):
+        folder.mkdir(exist_ok=True)
+        for name in ("._00003.h5", "._train00000.mp4", ".DS_Store", "._x"):
+            (folder / name).write_bytes(b"\0\5\x16\7")
+    assert problems(a2d) == {} and "other annotated videos" not in notes(a2d)
+    assert list(A2DSentences(a2d, "train")) == before
+
+
+def test_the_check_lists_what_is_no_annotation_and_goes_on(a2d):
+    masks = a2d / "text_annotations" / "a2d_annotation_with_instances"
+    first, second, third = sorted((masks / "test00000").glob("*.h5"))[:3]
+    first.unlink()
+    os.mkfifo(first)
+    with h5py.File(second, "w") as file:
+        file.create_group("instance")
+        file.create_dataset("reMask", (10**6, 10**6, 10**3), "u1")
+    with h5py.File(third, "a") as file:
+        file["instance"][...] = -1
+    shutil.copy(*(masks / "train00000" / name for name in (first.name, "1.h5")))
+    shutil.copy(*(masks / "train00000" / name for name in (first.name, "001.h5")))
+    (a2d / "Release" / "clips320H" / "train00002.mp4").unlink()
+    os.mkfifo(a2d / "Release" / "clips320H" / "train00002.mp4")
+    rows = problems(a2d)
+    found, verdict, remedy = rows["annotated frames"]
+    assert found.startswith("4 of ") and verdict == "corrupt" and first.name in remedy
+    assert rows["clips"][0].startswith("1 of") and "train00002.mp4" in rows["clips"][2]
+    assert set(rows) == {"annotated frames", "clips"}
 
 
 def test_oddities_of_a2d_are_explained(a2d):
