@@ -8,7 +8,7 @@ the operating system's copy of the file.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
@@ -21,9 +21,10 @@ from mmvs.data.csv_files import DataError
 from mmvs.files import write_text
 
 PIECE = 4 << 20  # bytes read at once
-LONGEST = 256 << 20  # bytes of one track: what is longer is no track, but a damaged file
+LONGEST = 64 << 20  # bytes of one track: what is longer is no track, but a damaged file
 WORTH_KEEPING = 32 << 20  # bytes of a file whose index is kept on disk: a second or so to make anew
 BLANKS = " \t\n\r"
+BYTE_ORDER_MARK = "\xef\xbb\xbf"  # of UTF-8, as Latin-1 reads it
 
 Span = tuple[int, int]  # first byte of a track, and the first behind it
 
@@ -57,33 +58,30 @@ class MaskTracks:
     def size(self, track: int) -> tuple[int, int] | None:
         """(H, W) that the first run lengths of a track give; None where it has none."""
         sizes = (code.get("size") for code in self.read(track) if isinstance(code, dict))
-        return next((tuple(size) for size in sizes if isinstance(size, list) and len(size) == 2), None)
+        return next((tuple(size) for size in sizes if _is_size(size)), None)
 
-    def union(
-        self, tracks: Sequence[int], frames: int, positions: Sequence[int], size: tuple[int, int]
-    ) -> np.ndarray:
-        """(n, H, W) bool: the pixels of any of the tracks, which may overlap.
+    def masks(
+        self, track: int, frames: int, positions: Sequence[int], size: tuple[int, int]
+    ) -> Iterator[np.ndarray]:
+        """(H, W) bool, the pixels of a track in n frames.
 
         frames     how many the video lists: as many entries has every track
         positions  n of them, 0-based, in the order of the list
         size       (H, W) that masks must have
         """
-        masks = np.zeros((len(positions), *size), bool)
-        for track in tracks:
-            codes = self.read(track)
-            if len(codes) != frames:
-                raise DataError(
-                    f"{self.path}, track '{track}': {len(codes)} entries, but the video lists {frames} "
-                    "frames: masks and expressions must be of the same release"
-                )
-            for mask, position in zip(masks, positions, strict=True):
-                if codes[position] is not None:
-                    mask |= self._decode(track, position, codes[position], size)
-        return masks
+        codes = self.read(track)
+        if len(codes) != frames:
+            raise DataError(
+                f"{self.path}, track '{track}': {len(codes)} entries, but the video lists {frames} frames: "
+                "masks and expressions must be of the same release"
+            )
+        for position in positions:
+            code = codes[position]
+            yield np.zeros(size, bool) if code is None else self._decode(track, position, code, size)
 
     def _decode(self, track: int, position: int, code: Any, size: tuple[int, int]) -> np.ndarray:
         where = f"{self.path}, track '{track}', entry {position} (from 0)"
-        if not isinstance(code, dict) or not isinstance(code.get("size"), list) or "counts" not in code:
+        if not isinstance(code, dict) or not _is_size(code.get("size")) or "counts" not in code:
             raise DataError(f"{where}: no run lengths with 'size' and 'counts': replace the file")
         if tuple(code["size"]) != tuple(size):
             raise DataError(
@@ -97,6 +95,10 @@ class MaskTracks:
         except (ValueError, RuntimeError, TypeError, OverflowError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(f"{where}: damaged run lengths ({reason}): replace the file") from None
+
+
+def _is_size(size: Any) -> bool:
+    return isinstance(size, list) and len(size) == 2 and all(type(one) is int and one > 0 for one in size)
 
 
 def _index(path: Path) -> tuple[dict[str, Span], list[str]]:
@@ -129,6 +131,8 @@ class _Scan:
     def tracks(self) -> tuple[dict[str, Span], list[str]]:
         spans: dict[str, Span] = {}
         repeated = []
+        if self._next_character() == BYTE_ORDER_MARK[0]:
+            self.at += len(BYTE_ORDER_MARK)
         self._expect("{")
         while self._next_character() != "}":
             if spans:
