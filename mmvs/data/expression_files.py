@@ -34,6 +34,7 @@ MISSPELT = {"clasic-car": "classic-car", "dog-scale": "dogs-scale", "motor-bike"
 QUOTES = '"“”'
 BACKGROUND, VOID = 0, 255  # pixel values that are no object's number
 PICTURES = (".jpg", ".jpeg", ".png")
+PUBLISHED_SPLITS = ("train", "valid_u", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,18 @@ def find(root: Path, split: str) -> Place:
     for place in places:
         if place.listing.is_dir() if place.videos else place.listing.is_file():
             return place
+    sought = f"looked for {', '.join(dict.fromkeys(str(place.listing) for place in places))}"
     if known := splits(root):
-        raise DataError(f"{root}: has no split '{split}': there are {', '.join(known)}")
-    sought = ", ".join(dict.fromkeys(str(place.listing) for place in places))
-    others = sorted(path.name for path in (root / split).glob("*.json"))
-    hint = f"; {root / split} has {', '.join(others)}: is one of them the list?" if others else ""
-    raise DataError(f"{root}: in no layout that is known: looked for {sought}{hint}")
+        raise DataError(f"{root}: has no split '{split}', there are {', '.join(known)}: {sought}")
+    raise DataError(f"{root}: in no layout that is known: {sought}{_hint(root, split)}")
+
+
+def _hint(root: Path, split: str) -> str:
+    """What may be meant: another list by its name, or the data set one folder deeper."""
+    if others := sorted(path.name for path in (root / split).glob("*.json")):
+        return f"; {root / split} has {', '.join(others)}: is one of them the list?"
+    deeper = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and splits(folder)]
+    return f"; did you mean {deeper[0]}?" if deeper else ""
 
 
 def splits(root: Path) -> list[str]:
@@ -130,6 +137,9 @@ def _candidates(base: Path, split: str) -> Iterator[Place]:
     yield _place(base / "meta_expressions" / split / LISTS[0], folder, test)
     if split in ("train", "valid", "val"):
         yield _raw_davis(base, split)
+    if base.name not in PUBLISHED_SPLITS:  # the split's own folder, under a name of the user's
+        for name in LISTS:
+            yield _place(base / name, base)
 
 
 def _place(listing: Path, folder: Path, test: Path | None = None) -> Place:
@@ -284,7 +294,7 @@ def _fault_of_objects(one: ListedExpression, tracks: bool) -> str:
     if one.object_ids is None:
         return 'names no object ("obj_id"), though others of the split do'
     if tracks:
-        return 'names no mask tracks ("anno_id")' if one.tracks is None else ""
+        return 'names no mask tracks ("anno_id")' if one.object_ids and one.tracks is None else ""
     return next(
         (f"object {number} is no object: 0 is the background, 255 is void"
          for number in one.object_ids if number in (BACKGROUND, VOID)),

@@ -3,8 +3,8 @@
 MeViS, Ref-YouTube-VOS, Ref-DAVIS17 (raw, and converted to Ref-YouTube-VOS's layout), and data of one's own in
 Ref-YouTube-VOS's layout. `mmvs.data.expression_files` says where files lie.
 
-Conventions, which all published loaders share: frames are sorted by name; sentences are lower case with single
-spaces. A MeViS track's entry i belongs to frame i as listed, not as sorted.
+Conventions of all published loaders: frames are sorted by name; sentences are lower case with single spaces.
+A MeViS track's entry i belongs to frame i as listed, not as sorted.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Expressions(Sequence[Expression]):
     root   folder of the data set, or of the split itself
     split  as the data set names it: "train", "valid_u", "valid", ...
 
-    What is wrong with the list is in `faults`, a line each, and in a warning; it is left out. Raises DataError
-    where there is no list, naming the files looked for, and where nothing of it can be used.
+    What is wrong with the list is left out; `faults` names it, a line each, and a warning the first of them.
+    Raises DataError where there is no list, naming the files looked for, and where nothing of it can be used.
     """
 
     def __init__(self, root: str | Path, split: str) -> None:
@@ -106,7 +106,7 @@ class Expressions(Sequence[Expression]):
         return self.masks(i, range(len(self[i].frames)))
 
     def masks(self, i: int, positions: Sequence[int]) -> np.ndarray:
-        """(n, H, W) bool: as `truth`, at n positions in the expression's frames; DataError also without truth."""
+        """(n, H, W) bool: as `truth`, of n of its T frames; DataError where it is not published."""
         one, size = self[i], self.size(self[i].video_id)
         if one.object_ids is None:
             self.require_truth(f"the mask of '{one.sentence}' in video '{one.video_id}'")
@@ -124,6 +124,15 @@ class Expressions(Sequence[Expression]):
             mask[:] = np.isin(self.labels(one.video_id, name), one.object_ids)
         return masks
 
+    def positions_with_truth(self, i: int) -> list[int]:
+        """Which of its T frames have a truth: all of published data; of one's own data maybe some."""
+        one = self[i]
+        if one.object_ids is None:
+            return []
+        named = enumerate(one.frames)
+        whole = self.place.has_tracks
+        return [p for p, name in named if whole or self.mask_path(one.video_id, name).is_file()]
+
     def labels(self, video_id: str, frame: str) -> np.ndarray:
         """(H, W) integers: the number of the object at each pixel, 0 background, 255 void.
 
@@ -133,13 +142,13 @@ class Expressions(Sequence[Expression]):
         labels = _read_labels(path)
         if labels.shape != size:
             raise DataError(
-                f"{path}: the mask is {labels.shape} (H, W), but the video is {size}: masks and pictures must "
-                "be of the same release"
+                f"{path}: the mask is {labels.shape} (H, W), but the video is {size}: masks and pictures "
+                "must be of the same release"
             )
         return labels
 
     def frames(self, i: int, positions: Sequence[int]) -> np.ndarray:
-        """(n, H, W, 3) uint8 RGB at n positions in the expression's frames; DataError names the file at fault."""
+        """(n, H, W, 3) uint8 RGB: n of the expression's T frames; DataError names the file at fault."""
         one = self[i]
         names, path = [one.frames[position] for position in positions], self.video_path(one.video_id)
         try:
@@ -209,15 +218,16 @@ class Expressions(Sequence[Expression]):
                 if path.is_file():
                     return _read_labels(path).shape
         raise DataError(
-            f"{self.place.pictures / video_id}: no picture of the video, and no mask that tells its size: put "
-            "the pictures there"
+            f"{self.place.pictures / video_id}: no picture of the video, and no mask that tells its size: "
+            "put the pictures there"
         )
 
     def _warn(self) -> None:
         if self.faults:
             shown = "; ".join(self.faults[:3]) + ("; ..." if len(self.faults) > 3 else "")
+            more = f"(`mmvs verify {self.root}` says more)"
             warnings.warn(
-                f"{self.place.listing}: {len(self.faults)} faults: {shown} (`mmvs verify {self.root}` lists more)",
+                f"{self.place.listing}: {len(self.faults)} faults: {shown} {more}",
                 stacklevel=3,
             )
 
@@ -239,8 +249,8 @@ def _read_labels(path: Path) -> np.ndarray:
         with Image.open(path) as picture:
             if picture.mode not in ("P", "L", "1", "I", "I;16"):
                 raise DataError(
-                    f"{path}: a picture of colours ({picture.mode}): expected a palette PNG, whose pixel values "
-                    "are numbers of objects, 0 the background"
+                    f"{path}: a picture of colours ({picture.mode}): expected a palette PNG, whose pixel "
+                    "values are numbers of objects, 0 the background"
                 )
             return np.asarray(picture).astype(np.int32)
     except FileNotFoundError:
