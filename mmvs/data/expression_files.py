@@ -15,6 +15,7 @@ A fault of one expression or video leaves it out and is named; what breaks the w
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,9 @@ MISSPELT = {"clasic-car": "classic-car", "dog-scale": "dogs-scale", "motor-bike"
 QUOTES = '"“”'
 BACKGROUND, VOID = 0, 255  # pixel values that are no object's number
 PICTURES = (".jpg", ".jpeg", ".png")
+MEVIS, REF_YOUTUBE_VOS, REF_DAVIS17 = "MeViS", "Ref-YouTube-VOS", "Ref-DAVIS17"
+OWN = "own data in Ref-YouTube-VOS's layout"
+YOUTUBE_ID = re.compile("[0-9a-f]{10}")
 PUBLISHED_SPLITS = ("train", "valid_u", "valid", "test")
 
 
@@ -114,6 +118,41 @@ def splits(root: Path) -> list[str]:
     if _raw_davis(root, "train").listing.is_dir():
         listed += ["train", "valid"]
     return sorted(dict.fromkeys(name for name in listed if name != "meta_expressions"))
+
+
+def data_set(root: Path) -> str | None:
+    """Which of the data sets a folder holds; None for none of them.
+
+    Ref-YouTube-VOS, Ref-DAVIS17 converted and data of one's own look alike. What tells them apart: ids of ten
+    hexadecimal digits; four expressions an object, numbered object by object.
+    """
+    places = [find(root, split) for split in splits(root)] if root.is_dir() else []
+    if any(place.videos for place in places) or (root / "davis_text_annotations").is_dir():
+        return REF_DAVIS17
+    if any(place.listing.parent.parent == root for place in places):
+        return MEVIS if all(place.has_tracks for place in places) else OWN
+    videos: dict[str, Any] = {}
+    for place in places:
+        try:
+            videos |= _videos(place.listing, _parsed(place.listing))
+        except DataError:
+            continue  # the check says what is wrong with it
+    if all(YOUTUBE_ID.fullmatch(video_id) for video_id in videos):
+        return REF_YOUTUBE_VOS if places else None
+    return REF_DAVIS17 if all(_has_four_an_object(video) for video in videos.values()) else OWN
+
+
+def _has_four_an_object(video: Any) -> bool:
+    expressions = video.get("expressions") if isinstance(video, dict) else None
+    if not isinstance(expressions, dict) or not expressions:
+        return False
+    objects: dict[int, set[str]] = {}
+    for name, one in expressions.items():
+        number = one.get("obj_id") if isinstance(one, dict) else None
+        if not name.isdecimal() or number is None:
+            return False
+        objects.setdefault(int(name) // len(TEXTS), set()).add(str(number))
+    return len(expressions) == len(TEXTS) * len(objects) and all(len(own) == 1 for own in objects.values())
 
 
 def read(place: Place) -> Listing:

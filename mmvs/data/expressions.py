@@ -57,6 +57,7 @@ class Expressions(Sequence[Expression]):
         self._positions: dict[str, dict[str, int]] = {}  # video: frame name → position in the list
         self._listed: dict[str, int] = {}  # video: how many frames the list has, repeated ones too
         self._every: list[Expression] = []
+        self._of_video: dict[str, list[int]] = {}  # positions of a video's expressions
         self._tracks_of: list[list[int]] = []
         for video_id, video in listing.videos.items():
             self._listed[video_id] = len(video.frames)
@@ -65,6 +66,7 @@ class Expressions(Sequence[Expression]):
             }
             frames = sorted(self._positions[video_id])
             for one in video.expressions:
+                self._of_video.setdefault(video_id, []).append(len(self._every))
                 self._every.append(_expression(video_id, one, frames))
                 self._tracks_of.append(one.tracks or [])
         self.truth_is_known = any(one.object_ids is not None for one in self._every)
@@ -124,6 +126,30 @@ class Expressions(Sequence[Expression]):
             mask[:] = np.isin(self.labels(one.video_id, name), one.object_ids)
         return masks
 
+    def masks_in_frame(self, video_id: str, frame: str) -> dict[int, np.ndarray]:
+        """Position of each of a video's expressions to (H, W) bool; masks that they share are read once."""
+        own = self.expressions_of(video_id)
+        if not self.place.has_tracks:
+            labels = self.labels(video_id, frame)
+            return {i: np.isin(labels, self[i].object_ids) for i in own}
+        listed, size = self._positions[video_id][frame], self.size(video_id)
+        masks = {
+            track: next(self._tracks().masks(track, self._listed[video_id], [listed], size))
+            for track in dict.fromkeys(track for i in own for track in self._tracks_of[i])
+        }
+        empty = np.zeros(size, bool)
+        return {i: np.logical_or.reduce([empty, *(masks[t] for t in self._tracks_of[i])]) for i in own}
+
+    def frames_of_video(self, i: int) -> dict[int, int]:
+        """Which of the T frames have pictures → each one's place among all pictures of the video, from 0."""
+        one, path = self[i], self.video_path(self[i].video_id)
+        if path.is_file():
+            return {position: number_of(name, path) for position, name in enumerate(one.frames)}
+        with suppress(VideoError):
+            there = {file.stem: place for place, file in enumerate(folders.pictures(path))}
+            return {position: there[name] for position, name in enumerate(one.frames) if name in there}
+        return {}
+
     def positions_with_truth(self, i: int) -> list[int]:
         """Which of its T frames have a truth: all of published data; of one's own data maybe some."""
         one = self[i]
@@ -182,6 +208,19 @@ class Expressions(Sequence[Expression]):
         """Where a frame's mask lies, or should lie: a picture, or the file of all tracks."""
         return self.place.masks if self.place.has_tracks else self.place.masks / video_id / f"{frame}.png"
 
+    def expressions_of(self, video_id: str) -> list[int]:
+        """Positions of a video's expressions."""
+        return self._of_video.get(video_id, [])
+
+    def tracks_of(self, i: int) -> list[int]:
+        """MeViS: the tracks whose union is the truth of expression i."""
+        return self._tracks_of[i]
+
+    def draw_track(self, video_id: str, track: int) -> int:
+        """MeViS: pixels of a track in all frames of its video; DataError names what is wrong with it."""
+        count, size = self._listed[video_id], self.size(video_id)
+        return sum(int(mask.sum()) for mask in self._tracks().masks(track, count, range(count), size))
+
     def missing_tracks(self, i: int) -> list[int]:
         """MeViS: tracks that expression i names and mask_dict.json lacks."""
         return [track for track in self._tracks_of[i] if self.tracks is None or track not in self.tracks]
@@ -208,7 +247,7 @@ class Expressions(Sequence[Expression]):
 
     def _size_of_masks(self, video_id: str) -> tuple[int, int]:
         if self.place.has_tracks:
-            own = [i for i, one in enumerate(self._every) if one.video_id == video_id]
+            own = self.expressions_of(video_id)
             for track in dict.fromkeys(track for i in own for track in self._tracks_of[i]):
                 if size := self._tracks().size(track):
                     return size
