@@ -1,4 +1,4 @@
-"""Checks of MeViS, Ref-YouTube-VOS, Ref-DAVIS17 and data of one's own, file by file; see `mmvs.verify.tree`."""
+"""Checks of MeViS, Ref-YouTube-VOS, Ref-DAVIS17 and own data, file by file; see `mmvs.verify.tree`."""
 
 from __future__ import annotations
 
@@ -49,6 +49,10 @@ def check(root: Path, published: dict[str, int], scope: Scope) -> Iterator[Findi
             yield Finding(f"{split}: list and masks", "", "", "corrupt", without_advice(error, root))
             continue
         yield from _list(data, name or OWN, published)
+        if split == "test" and not data.place.pictures.is_dir():
+            why = "only its list is there, which tells its videos from those of valid"
+            yield Finding(f"{split}: pictures", "", "none", "explained", why)
+            continue
         yield from _presence(data, name == OWN)
         yield from _contents(data, scope)
 
@@ -81,9 +85,8 @@ def _presence(data: Expressions, own: bool) -> Iterator[Finding]:
     listed = {*data.videos, *data.of_test}
     # raw Ref-DAVIS17 has all splits in one folder
     others = set() if place.videos else {name for name in present if not name.startswith(".")} - listed
-    yield from require(
-        f"{split}: videos with pictures", data.videos, others | (present & set(data.videos)), f"put them into {place.pictures.name}"
-    )  # fmt: skip
+    found, advice = others | (present & set(data.videos)), f"put them into {place.pictures.name}"
+    yield from require(f"{split}: videos with pictures", data.videos, found, advice)
     for i in _one_of_each_video(data):
         one = data[i]
         total += len(one.frames)
