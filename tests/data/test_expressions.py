@@ -1,3 +1,5 @@
+"""mmvs.data.expressions: what the makers of the trees wrote is read; each fault is named, the rest goes on."""
+
 import json
 import pickle
 import shutil

@@ -1,3 +1,5 @@
+"""mmvs.data.mask_tracks: any JSON of tracks is indexed in bounded memory; damage is named."""
+
 import json
 import os
 import tracemalloc
