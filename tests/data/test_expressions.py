@@ -1,4 +1,4 @@
-"""mmvs.data.expressions: what the makers of the trees wrote is read; each fault is named, the rest goes on."""
+"""mmvs.data.expressions: what the makers of the trees wrote is read; each fault is named, others go on."""
 
 import json
 import pickle
