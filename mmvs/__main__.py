@@ -172,7 +172,7 @@ def segment(
 
 @app.command()
 def verify(
-    root: Annotated[Path, typer.Argument(help="Folder of A2D-Sentences, J-HMDB-Sentences or moving shapes.")],
+    root: Annotated[Path, typer.Argument(help="Folder of a data set, own data or moving shapes.")],
     fast: Annotated[bool, typer.Option("--fast", help="Open the files of some videos only.")] = False,
     quiet: Quiet = False,
 ) -> None:

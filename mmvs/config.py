@@ -102,6 +102,10 @@ class Data(Part):
         "a2d": "data/a2d-sentences",
         "jhmdb": "data/jhmdb-sentences",
         "moving_shapes": "data/moving_shapes",
+        "mevis": "data/mevis",
+        "ref-youtube-vos": "data/ref-youtube-vos",
+        "ref-davis17": "data/ref-davis17",
+        "own": "data/own",
     }
     jhmdb_samples: str | None = None  # list of J-HMDB frames to score; None: drawn once, kept in the root
     pictures: bool = True  # False: annotation files alone are there, enough for 01_explore_data

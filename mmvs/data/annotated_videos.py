@@ -25,8 +25,10 @@ class AnnotatedVideos(Sequence[Sample]):
     """Samples in a fixed order, with the frames and the masks behind them."""
 
     layout: ClassVar[str]  # name of the layout on disk, for people
-    marks: ClassVar[tuple[str, ...]]  # one of these files or folders below the root tells the layout
+    marks: ClassVar[tuple[str, ...]]  # files or folders below the root that tell the layout
     splits: ClassVar[Collection[str]] = ()  # empty: the data set is not divided
+    any_split: ClassVar[bool] = False  # True: `splits` are the usual ones, others may be asked for
+    shares_ids: ClassVar[bool] = False  # True: two splits may have different videos of one id
     check: ClassVar[str | None] = None  # module with `check` and `PUBLISHED` that verifies a copy
 
     samples_from: str | None = None  # which list the samples come from, where there is more than one
@@ -54,6 +56,11 @@ class AnnotatedVideos(Sequence[Sample]):
     @classmethod
     def write(cls, root: Path, data: Data, progress: bool) -> None:
         """Write the data set where the repository can make it; what exists is kept. Nothing by default."""
+
+    @classmethod
+    def is_in(cls, root: Path) -> bool:
+        """Does the folder have this data set's layout? By default one of `marks` tells."""
+        return any((root / mark).exists() for mark in cls.marks)
 
     @classmethod
     @abstractmethod

@@ -11,6 +11,7 @@ from pathlib import Path
 from mmvs.config import ConfigError, Data, Experiment, resolve
 from mmvs.data.a2d import A2DSentences
 from mmvs.data.annotated_videos import AnnotatedVideos, Row
+from mmvs.data.expression_videos import MeViS, OwnVideos, RefDAVIS17, RefYouTubeVOS
 from mmvs.data.jhmdb import JHMDBSentences
 from mmvs.data.moving_shapes import MovingShapes
 from mmvs.flow.estimators import estimator
@@ -21,6 +22,10 @@ FAMILIES: dict[str, type[AnnotatedVideos]] = {
     "a2d": A2DSentences,
     "jhmdb": JHMDBSentences,
     "moving_shapes": MovingShapes,
+    "mevis": MeViS,
+    "ref-youtube-vos": RefYouTubeVOS,
+    "ref-davis17": RefDAVIS17,
+    "own": OwnVideos,
 }
 
 
@@ -33,7 +38,7 @@ class Source:
 
 
 def names() -> list[str]:
-    """Every name that `open` takes."""
+    """Every name that `open` takes; of data of one's own, which may have any splits, the usual ones."""
     return [
         f"{family}-{split}" if split else family
         for family, data_set in FAMILIES.items()
@@ -48,7 +53,7 @@ def open(name: str, experiment: Experiment) -> Source:
     """
     family, split = _parts(name)
     samples = FAMILIES[family].open(_root(family, experiment.data), split, experiment.data)
-    return Source(samples, _flow(family, experiment))
+    return Source(samples, _flow(family, split, experiment))
 
 
 def roots(data: Data) -> dict[str, Path]:
@@ -67,7 +72,8 @@ def sentences(data: Data) -> dict[str, list[Row]]:
 
     All splits of a folder: its file does not tell them apart. Neither videos nor masks are needed.
     """
-    return {key: FAMILIES[key.partition("-")[0]].sentences(folder) for key, folder in roots(data).items()}
+    families = {key: key if key in FAMILIES else _parts(key)[0] for key in roots(data)}
+    return {key: FAMILIES[families[key]].sentences(folder) for key, folder in roots(data).items()}
 
 
 def prepare(experiment: Experiment, progress: bool = True) -> dict[str, Summary]:
@@ -93,10 +99,11 @@ def _names_in_use(data: Data) -> list[str]:
 
 def _parts(name: str) -> tuple[str, str]:
     """Family and split, "" for none; ConfigError on a name that does not exist."""
-    family, _, split = name.partition("-")
-    if name not in names():
-        raise ConfigError(f"unknown data set '{name}': known are {', '.join(names())}")
-    return family, split
+    for family, data_set in FAMILIES.items():
+        split = name.removeprefix(f"{family}-") if name != family else ""
+        if split != name and (split in (data_set.splits or ("",)) or (split and data_set.any_split)):
+            return family, split
+    raise ConfigError(f"unknown data set '{name}': known are {', '.join(names())}")
 
 
 def _root(family: str, data: Data) -> Path:
@@ -110,9 +117,11 @@ def _configured(family: str, data: Data) -> Path:
     return resolve(data.roots.get(family) or defaults.get(family) or f"data/{family}")
 
 
-def _flow(family: str, experiment: Experiment) -> FlowStore:
+def _flow(family: str, split: str, experiment: Experiment) -> FlowStore:
     """Data of their own folder have flow of their own folder; so has flow of another estimator or height."""
     settings, data = experiment.flow, experiment.data
     suffix = _root(family, data).name.removeprefix(_configured(family, data).name)
     folder = resolve(settings.root) / f"{family}{suffix}"
+    if FAMILIES[family].shares_ids:
+        folder = folder / split
     return FlowStore.beside_others(folder, estimator(settings), settings.height)

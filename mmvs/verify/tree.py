@@ -47,18 +47,14 @@ def recognise(root: Path) -> type[AnnotatedVideos]:
     layouts = {data_set.layout: data_set for data_set in reversed(FAMILIES.values())}  # the first of each
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    matches = [data_set for data_set in layouts.values() if _has_marks(root, data_set)]
+    matches = [data_set for data_set in layouts.values() if data_set.is_in(root)]
     if len(matches) == 1:
         return matches[0]
     if matches:
         names = " and ".join(sorted(data_set.layout for data_set in matches))
         raise DataError(f"{root}: holds parts of both {names}: give each a folder of its own")
     nearby = [*sorted(path for path in root.iterdir() if path.is_dir()), root.absolute().parent]
-    others = [folder for folder in nearby if any(_has_marks(folder, each) for each in layouts.values())]
+    others = [folder for folder in nearby if any(each.is_in(folder) for each in layouts.values())]
     hint = f"; did you mean {others[0]}?" if others else ""
     expected = "; ".join(f"{name} has {' or '.join(layouts[name].marks)}" for name in sorted(layouts))
     raise DataError(f"{root}: holds none of the data sets ({expected}){hint}")
-
-
-def _has_marks(root: Path, data_set: type[AnnotatedVideos]) -> bool:
-    return any((root / mark).exists() for mark in data_set.marks)

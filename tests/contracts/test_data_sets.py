@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+import expression_trees
 import numpy as np
 import pytest
 import tiny
@@ -30,6 +31,10 @@ WRITERS = {  # family: how a small tree in its layout is written
     "a2d": lambda root: writing.write(root, SHAPES, progress=False),
     "jhmdb": lambda root: jhmdb_layout.write(root, SHAPES, clips=3, progress=False),
     "moving_shapes": lambda root: writing.write(root, SHAPES, progress=False),
+    "mevis": lambda root: expression_trees.copy("mevis", root),
+    "ref-youtube-vos": lambda root: expression_trees.copy("ref-youtube-vos", root),
+    "ref-davis17": lambda root: expression_trees.copy("ref-davis17", root),
+    "own": lambda root: expression_trees.own(root),
 }
 
 

@@ -1,0 +1,162 @@
+"""MeViS, Ref-YouTube-VOS, Ref-DAVIS17 and data of one's own, as training and evaluation read them.
+
+A sample is an expression and a frame: every listed frame that has a picture and, where masks are published, a
+mask. Several objects of an expression are one instance, their union; a frame that shows none of them is a
+sample with an empty mask. The instance id is the expression's position in its list.
+"""
+
+from __future__ import annotations
+
+import warnings
+from bisect import bisect_right
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+
+from mmvs.config import Data
+from mmvs.data import expression_files
+from mmvs.data.annotated_videos import AnnotatedVideos, Row
+from mmvs.data.csv_files import DataError
+from mmvs.data.expressions import Expressions
+from mmvs.schema import Sample
+
+
+class ExpressionVideos(AnnotatedVideos):
+    """The samples of a split: expression by expression as listed, each with its frames in order.
+
+    A listed frame without a picture gives no sample, and is named in a warning. DataError where none is left.
+    """
+
+    check = "mmvs.verify.expressions"
+    shares_ids = True
+
+    @classmethod
+    def open(cls, root: Path, split: str, data: Data) -> ExpressionVideos:
+        """The samples of a split."""
+        return cls(root, split)
+
+    @classmethod
+    def sentences(cls, root: Path) -> list[Row]:
+        """Every expression of every split, as it stands there, with its id."""
+        listings = [
+            expression_files.read(expression_files.find(root, split))
+            for split in expression_files.splits(root)
+        ]
+        return [
+            (video_id, one.expression_id, one.sentence)
+            for listing in listings
+            for video_id, video in listing.videos.items()
+            for one in video.expressions
+        ]
+
+    @classmethod
+    def is_in(cls, root: Path) -> bool:
+        """Is it this data set of the family that the folder holds?"""
+        return expression_files.data_set(root) == cls.layout
+
+    def __init__(self, root: str | Path, split: str) -> None:
+        super().__init__([])  # they are made when they are asked for: MeViS has 1.8 million
+        self.expressions = Expressions(root, split)
+        self.truth_is_known = self.expressions.truth_is_known
+        self._positions: dict[str, dict[int, int]] = {}  # video: frame of the video → place in the list
+        lacking = []
+        for i, one in enumerate(self.expressions):
+            if one.video_id not in self._positions:
+                frames = self.expressions.frames_of_video(i)
+                known = set(self.expressions.positions_with_truth(i)) if self.truth_is_known else set(frames)
+                self._positions[one.video_id] = {frames[p]: p for p in frames if p in known}
+                if missing := [name for p, name in enumerate(one.frames) if p not in frames]:
+                    lacking.append(f"{one.video_id} ({len(missing)} of {len(one.frames)}, as {missing[0]})")
+        self._frames = {video_id: sorted(frames) for video_id, frames in self._positions.items()}
+        self._ends = list(accumulate(len(self._frames[one.video_id]) for one in self.expressions))
+        self._report(lacking)
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, i: int) -> Sample:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"sample {i} of {len(self)}")
+        i %= len(self)
+        own = bisect_right(self._ends, i)
+        one = self.expressions[own]
+        frames = self._frames[one.video_id]
+        return Sample(one.video_id, frames[i - self._ends[own]], own, one.sentence)
+
+    @property
+    def videos(self) -> list[str]:
+        """Ids of the videos that have samples, in the order of the samples."""
+        return [video_id for video_id, frames in self._frames.items() if frames]
+
+    def video_path(self, video_id: str) -> Path:
+        """The folder of the video's pictures, or its file."""
+        return self.expressions.video_path(video_id)
+
+    def annotation_path(self, i: int) -> Path:
+        """Where the masks of sample i's frame lie."""
+        return self.expressions.mask_path(self[i].video_id, self._name(i))
+
+    def masks_in_frame(self, i: int) -> dict[int, np.ndarray]:
+        """Instance id to (H, W) bool, for all expressions of sample i's video."""
+        return self.expressions.masks_in_frame(self[i].video_id, self._name(i))
+
+    def frames_with_truth(self, i: int) -> list[int]:
+        """Every frame of sample i's video that gives samples."""
+        return self._frames[self[i].video_id] if self.truth_is_known else []
+
+    def _masks_of_frames(self, i: int, indices: list[int]) -> np.ndarray:
+        """(n, H, W) bool: the objects of sample i in any frames of its video."""
+        positions = self._positions[self[i].video_id]
+        return self.expressions.masks(self[i].instance_id, [positions[index] for index in indices])
+
+    def _name(self, i: int) -> str:
+        """Name of sample i's frame."""
+        sample = self[i]
+        return self.expressions[sample.instance_id].frames[self._positions[sample.video_id][sample.frame]]
+
+    def _report(self, lacking: list[str]) -> None:
+        pictures, advice = self.expressions.place.pictures, f"`mmvs verify {self.expressions.root}` lists all"
+        shown = ", ".join(lacking[:3]) + (", ..." if len(lacking) > 3 else "")
+        if not len(self):
+            raise DataError(
+                f"{pictures}: no listed frame has what it needs, pictures and masks; {shown}: {advice}"
+            )
+        if lacking:
+            warnings.warn(
+                f"{pictures}: {len(lacking)} videos lack pictures, which give no samples: {shown}; {advice}",
+                stacklevel=4,
+            )
+
+
+class MeViS(ExpressionVideos):
+    """Sentences about motion; the masks of `valid` are not published."""
+
+    layout = expression_files.MEVIS
+    marks = ("<split>/meta_expressions.json",)
+    splits = ("train", "valid_u", "valid")
+
+
+class RefYouTubeVOS(ExpressionVideos):
+    """Sentences about YouTube-VOS; the masks of `valid` are not published."""
+
+    layout = expression_files.REF_YOUTUBE_VOS
+    marks = ("meta_expressions",)
+    splits = ("train", "valid")
+
+
+class RefDAVIS17(ExpressionVideos):
+    """Sentences about DAVIS 2017, four an object; as published, or converted to Ref-YouTube-VOS's layout."""
+
+    layout = expression_files.REF_DAVIS17
+    marks = ("davis_text_annotations", "meta_expressions")
+    splits = ("train", "valid")
+
+
+class OwnVideos(ExpressionVideos):
+    """Data of one's own in Ref-YouTube-VOS's layout: any splits, some frames labelled, pictures or mp4."""
+
+    layout = expression_files.OWN
+    marks = ("meta_expressions",)
+    splits = ("train", "valid")
+    any_split = True
