@@ -112,7 +112,8 @@ def score_video(data: Expressions, masks: Masks, indices: Sequence[int]) -> list
     scores = [VideoScore(video) for _ in ANNOTATORS]
     try:
         truth = np.stack([data.labels(video, frame) for frame in frames])
-    except DataError:  # named with the expressions
+    except DataError as error:
+        scores[0].faults.append(Fault(expressions.NO_TRUTH, video, detail=str(error)))
         return scores
     for annotator, score in enumerate(scores):
         if isinstance(masks, JoinedMasks):
@@ -242,14 +243,14 @@ def _per_expression(scores: Sequence[ExpressionScore], as_official: bool) -> dic
 
 def _faults(scores: Sequence[ExpressionScore], videos: Sequence[VideoScore], is_joined: bool) -> list[Fault]:
     """Every fault once: those of maps stand for those of their objects."""
+    of_videos = [fault for one in videos for fault in one.faults]
     of_expressions = expressions.faults_of(scores)
     if is_joined:
-        truth = [fault for fault in of_expressions if fault.fault == "damaged truth"]
-        return truth + [fault for one in videos for fault in one.faults]
+        return [fault for fault in of_expressions if fault.fault == expressions.NO_TRUTH] + of_videos
     for fault in of_expressions:
-        if fault.fault != "damaged truth":
+        if fault.official:
             fault.official = f"official: no map can be joined; per expression: {fault.official}"
-    return of_expressions
+    return of_videos + of_expressions
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -34,6 +34,7 @@ UNVERIFIED = {
 }
 PROCESSES = 64  # of MeViS's script: each ends at its first fault
 DROPPED = "MeViS's script leaves the expression out of the average without a word"
+NO_TRUTH = "no truth"
 UNNOTICED = "MeViS's script does not notice, as no frame shows the object"
 ZERO = "MeViS's script counts J = F = 0"
 OFFICIAL = {  # where nobody knows what the official code does
@@ -53,6 +54,7 @@ class ExpressionScore:
     frames: list[str]
     region: list[float] = field(default_factory=list)  # J of each frame; [] where the truth is damaged
     boundary: list[float] = field(default_factory=list)  # F
+    without_truth: list[str] = field(default_factory=list)  # frames that are listed and cannot be scored
     with_mask: int = 0  # frames whose mask is not empty
     by_script: tuple[float, float] | None = None  # J, F of MeViS's script; None: it drops the expression
     faults: list[Fault] = field(default_factory=list)
@@ -105,6 +107,8 @@ def report(request: Request, data: Expressions, submission: Submission, workers:
     for fault in faults_of(scores):
         fault.official = OFFICIAL.get(data_set, fault.official)
     faults, notes = faults_of(scores), [UNVERIFIED[data_set]] if data_set in UNVERIFIED else []
+    if unlabelled := sum(len(one.without_truth) for one in scores):
+        notes.append(f"Frames without a truth are not scored: {unlabelled:,}, counted for each expression.")
     left_out = script["left_out_of_the_average"]
     reproduced = data_set == "mevis" and len(left_out) < PROCESSES
     if request.as_official and faults and not reproduced:
@@ -154,7 +158,7 @@ def faults_of(scores: Sequence[ExpressionScore]) -> list[Fault]:
 
 def groups(data: Expressions) -> list[list[int]]:
     """Positions of expressions that share their truth: it is read once, and its outlines drawn once."""
-    keys = [(data[i].video_id, tuple(data[i].object_ids or ())) for i in range(len(data))]
+    keys = [(one.video_id, str(one.object_ids)) for one in data]
     order = sorted(range(len(data)), key=lambda i: (keys[i], i))
     return [list(group) for _, group in groupby(order, key=keys.__getitem__)]
 
@@ -163,12 +167,18 @@ def score_group(data: Expressions, masks: Masks, indices: Sequence[int]) -> list
     """Score expressions that share their truth, frame by frame; each with its position."""
     scores = [_without_scores(data, i) for i in indices]
     try:
-        truth = data.truth(indices[0])
+        positions = frames_with_truth(data, indices[0])
+        truth = data.masks(indices[0], positions)
     except DataError as error:
         for one in scores:
-            one.faults.append(Fault("damaged truth", one.video, one.exp_id, detail=str(error)))
+            one.faults.append(Fault(NO_TRUTH, one.video, one.exp_id, detail=str(error)))
         return list(zip(indices, scores, strict=True))
-    counts = [_Count(one, masks, truth) for one in scores]
+    for one in scores:
+        one.without_truth = sorted(set(one.frames) - {one.frames[i] for i in positions})
+        one.frames = [one.frames[i] for i in positions]
+        if not positions:
+            one.faults.append(Fault(NO_TRUTH, one.video, one.exp_id, detail="no frame of it has a mask"))
+    counts = [_Count(one, masks, truth) for one in scores if positions]
     for position, mask in enumerate(truth):
         prepared = FrameTruth(mask)
         for count in counts:
@@ -176,6 +186,17 @@ def score_group(data: Expressions, masks: Masks, indices: Sequence[int]) -> list
     for count in counts:
         count.finish()
     return list(zip(indices, scores, strict=True))
+
+
+def frames_with_truth(data: Expressions, i: int) -> list[int]:
+    """Positions of the frames whose truth there is: people label some frames of their own videos, not all."""
+    one = data[i]
+    if one.object_ids is None:
+        raise DataError("the list does not say which object it is about")
+    if data.place.has_tracks:
+        return list(range(len(one.frames)))
+    names = enumerate(one.frames)
+    return [position for position, name in names if data.mask_path(one.video_id, name).is_file()]
 
 
 class _Count:
@@ -243,7 +264,7 @@ class _Count:
 def _without_scores(data: Expressions, i: int) -> ExpressionScore:
     one = data[i]
     return ExpressionScore(
-        one.video_id, one.expression_id, one.sentence, not one.object_ids, list(one.frames)
+        one.video_id, one.expression_id, one.sentence, one.object_ids == [], list(one.frames)
     )
 
 

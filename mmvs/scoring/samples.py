@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CONFIDENCES = "scores.csv"
 CONVENTION = "over all samples; a mask that is missing counts as an empty one"
 OFFICIAL = "there is no official code"
-DAMAGED_TRUTH = "damaged truth"
+NO_TRUTH = "no truth"
 
 
 @dataclass
@@ -49,7 +49,7 @@ class SampleScore:
     @property
     def has_truth(self) -> bool:
         """Could its truth be read?"""
-        return self.fault is None or self.fault.fault != DAMAGED_TRUTH
+        return self.fault is None or self.fault.fault != NO_TRUTH
 
     @property
     def iou(self) -> float:
@@ -83,7 +83,7 @@ def _score_sample(samples: AnnotatedVideos, submission: Submission, i: int, name
     try:
         truth = samples.mask(i)
     except DataError as error:
-        score.fault = Fault(DAMAGED_TRUTH, sample.video_id, detail=str(error), official=OFFICIAL)
+        score.fault = Fault(NO_TRUTH, sample.video_id, detail=str(error), official=OFFICIAL)
         return score
     score.true = int(truth.sum())
     try:
