@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -151,7 +152,9 @@ def _overall(scores: Sequence[SampleScore], confidences: Mapping[str, float] | N
     for one in scores:
         confidence = 1.0 if confidences is None else confidences[one.file]
         metrics.append(one.index, one.intersection, one.predicted, one.true, confidence)
-    return metrics.compute() if scores else {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*called before the ``update`` method")  # rows are given
+        return metrics.compute() if scores else {}
 
 
 def _record(score: SampleScore, samples: AnnotatedVideos) -> dict[str, Any]:

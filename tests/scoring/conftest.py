@@ -42,7 +42,6 @@ class Tree:
 
 @pytest.fixture(scope="session")
 def trees(tmp_path_factory):
-    pytest.importorskip("mmvs.data.expressions")
     folder = tmp_path_factory.mktemp("trees")
     with tarfile.open(Path(__file__).with_name("trees.tar.xz")) as archive:
         archive.extractall(folder, filter="data")
