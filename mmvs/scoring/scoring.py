@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from mmvs.scoring import davis, expressions, samples
 from mmvs.scoring.parallel import workers_for
 from mmvs.scoring.report import Fault, Report
@@ -20,7 +22,9 @@ def score(request: Request) -> Report:
 def _score_expressions(request: Request) -> Report:
     from mmvs.data.expressions import Expressions
 
-    data = Expressions(request.truth, request.split)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of faults in the list, which the report names
+        data = Expressions(request.truth, request.split)
     data.require_truth(f"scoring {request.data_set}, {request.split}")
     tops = {one.video_id for one in data}
     workers = request.workers or workers_for(sum(len(one.frames) for one in data))
