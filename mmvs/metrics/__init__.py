@@ -6,7 +6,13 @@ of `segmentation` are looked up when somebody asks for them.
 
 from typing import TYPE_CHECKING, Any
 
-from mmvs.metrics.region_boundary import FrameTruth, boundary_accuracy, region_similarity, statistics
+from mmvs.metrics.region_boundary import (
+    FrameTruth,
+    ScoresOfExpressions,
+    boundary_accuracy,
+    region_similarity,
+    statistics,
+)
 
 if TYPE_CHECKING:
     from mmvs.metrics.segmentation import (
@@ -22,6 +28,7 @@ __all__ = [
     "FrameTruth",
     "SampleTable",
     "ScoresByKind",
+    "ScoresOfExpressions",
     "SegmentationMetrics",
     "SelectionAccuracy",
     "binarise",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cached_property, lru_cache
 
 import cv2
@@ -74,6 +74,24 @@ def statistics(values: Sequence[float]) -> dict[str, float]:
         "recall": float(np.mean(series > SUCCESS)),
         "decay": _mean(first) - _mean(last),
     }
+
+
+class ScoresOfExpressions:
+    """J, F and J&F as MeViS averages them: over the frames of each expression, then over all expressions."""
+
+    def __init__(self) -> None:
+        self._scores: dict[Hashable, list[tuple[float, float]]] = {}
+
+    def update(self, expression: Hashable, prediction: Array, truth: Array) -> None:
+        """Add one frame of an expression; the masks are those of `region_similarity`."""
+        self._scores.setdefault(expression, []).append(FrameTruth(truth).scores(prediction))
+
+    def compute(self) -> dict[str, float]:
+        """The averages; ValueError without frames."""
+        if not self._scores:
+            raise ValueError("no frames: call update for each frame before compute")
+        j, f = np.mean([np.mean(frames, axis=0) for frames in self._scores.values()], axis=0).tolist()
+        return {"J": j, "F": f, "J&F": (j + f) / 2}
 
 
 class FrameTruth:

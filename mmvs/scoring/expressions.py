@@ -167,7 +167,7 @@ def score_group(data: Expressions, masks: Masks, indices: Sequence[int]) -> list
     """Score expressions that share their truth, frame by frame; each with its position."""
     scores = [_without_scores(data, i) for i in indices]
     try:
-        positions = frames_with_truth(data, indices[0])
+        positions = data.positions_with_truth(indices[0])
         truth = data.masks(indices[0], positions)
     except DataError as error:
         for one in scores:
@@ -186,17 +186,6 @@ def score_group(data: Expressions, masks: Masks, indices: Sequence[int]) -> list
     for count in counts:
         count.finish()
     return list(zip(indices, scores, strict=True))
-
-
-def frames_with_truth(data: Expressions, i: int) -> list[int]:
-    """Positions of the frames whose truth there is: people label some frames of their own videos, not all."""
-    one = data[i]
-    if one.object_ids is None:
-        raise DataError("the list does not say which object it is about")
-    if data.place.has_tracks:
-        return list(range(len(one.frames)))
-    names = enumerate(one.frames)
-    return [position for position, name in names if data.mask_path(one.video_id, name).is_file()]
 
 
 class _Count:
