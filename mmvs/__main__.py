@@ -52,6 +52,17 @@ class Precision(str, Enum):
     float16 = "float16"
 
 
+class ScoredDataSet(str, Enum):
+    """Whose convention `score` follows."""
+
+    mevis = "mevis"
+    ref_youtube_vos = "ref-youtube-vos"
+    ref_davis17 = "ref-davis17"
+    a2d = "a2d"
+    jhmdb = "jhmdb"
+    expressions = "expressions"
+
+
 def _print_version(wish: bool) -> None:
     if wish:
         print(f"mmvs {__version__}")
@@ -195,6 +206,55 @@ def verify(
     verdict = "healthy" if verification.healthy else "not complete: see the first lines"
     print(f"{verification.data_set}: {verdict}; {opened}")
     raise typer.Exit(0 if verification.healthy else 1)
+
+
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(help="Folder or zip of the masks, by any method.")],
+    truth: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    data_set: Annotated[ScoredDataSet, typer.Option(help="Whose layout and convention; see below.")],
+    split: Annotated[str, typer.Option(help="Of the masks, such as valid_u; jhmdb has none.")] = "",
+    json: Annotated[Path | None, typer.Option(help="Write all numbers and faults.")] = None,
+    table: Annotated[Path | None, typer.Option(help="Write a CSV row for each expression.")] = None,
+    as_official: Annotated[
+        bool, typer.Option("--as-official", help="Average as the official code does, faults included.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; by default as many as pay, one a core at most.")
+    ] = None,
+    samples: Annotated[Path | None, typer.Option(help="jhmdb: the list of frames that count.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score any method's masks.
+
+    J, F and J&F of expressions, by the convention of their data set; missing and wrong masks by name.
+
+    \b
+    PREDICTIONS holds, in a folder or its zip:
+      mevis, expressions   <video>/<expression>/<frame>.png, any value but 0 is the object
+      ref-youtube-vos      the same, below Annotations/ or not
+      ref-davis17          the same, or maps of object numbers, anno_<0..3>/<video>/<frame>.png
+      a2d                  <video>/<instance>/<frame>.png, frames from 00001 as in the data set
+      jhmdb                <video>/<frame>.png
+      a2d, jhmdb           scores.csv as well if you like: file,score ranks the masks for mAP
+
+    Exit status: 0 all masks are there and right, or --as-official knows the official number; 1 not.
+
+    Example: mmvs score masks.zip data/mevis --data-set mevis --split valid_u --json scores.json
+    """
+    from mmvs.scoring import Request
+    from mmvs.scoring import score as score_masks
+
+    request = Request(
+        predictions, truth, data_set.value, split, as_official, workers, samples, progress=not quiet
+    )
+    report = score_masks(request)
+    print(report.text())
+    if json is not None:
+        report.write_json(json)
+    if table is not None:
+        report.write_table(table)
+    raise typer.Exit(0 if report.is_sound else 1)
 
 
 @app.command()

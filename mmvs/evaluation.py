@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from mmvs.data.catalogue import Source
 from mmvs.data.clips import Clips
 from mmvs.files import whole, write_json
 from mmvs.flow.estimators import estimator
-from mmvs.metrics import ScoresByKind, binarise, foreground_score
+from mmvs.metrics import ScoresByKind, ScoresOfExpressions, binarise, foreground_score
 from mmvs.provenance import provenance
 from mmvs.run_folder import Ladder, Result, RunFolder
-from mmvs.schema import Clip
+from mmvs.schema import Clip, Sample
 from mmvs.trained import TrainedNetwork
 from mmvs.training import fit
 
@@ -144,6 +145,7 @@ def _score(
     samples = source.samples
     clips: Dataset = Clips(samples, source.flow, trained.experiment.data)
     scores, rows = ScoresByKind(), []
+    of_expressions = ScoresOfExpressions() if _has_every_frame(samples) else None
     for _, batch_answers in answers(trained, Exchanged(clips) if shuffled else clips, progress):
         for answer in batch_answers:
             sample, masks = samples[answer.index], samples.masks_in_frame(answer.index)
@@ -153,11 +155,31 @@ def _score(
             means = {i: foreground_score(answer.probability, m) for i, m in masks.items()}
             coarse = intersection_over_union(answer.coarse > trained.experiment.evaluation.threshold, truth)
             scores.update(sample.kind, mask, truth, score, answer.probability, masks, sample.instance_id)
+            if of_expressions:
+                of_expressions.update(_expression(sample), mask, truth)
             identity = [sample.video_id, sample.frame, sample.instance_id, sample.kind, sample.sentence]
             numbers = [round(value, 4) for value in (intersection_over_union(mask, truth), coarse, score)]
             selected = int(max(means, key=means.get) == sample.instance_id)
             rows.append([name, answer.index, *identity, *numbers, selected])
-    return scores.compute(), rows
+    results = scores.compute()
+    if of_expressions:
+        results["all"] |= of_expressions.compute()
+    return results, rows
+
+
+def _expression(sample: Sample) -> tuple[str, int, str]:
+    """What the samples of an expression have in common."""
+    return sample.video_id, sample.instance_id, sample.sentence
+
+
+def _has_every_frame(samples: AnnotatedVideos) -> bool:
+    """Are the samples of each expression all frames that have a truth? J and F are averages over videos."""
+    counts, first = Counter(map(_expression, samples)), {}
+    for i, sample in enumerate(samples):
+        first.setdefault(_expression(sample), i)
+    if max(counts.values(), default=0) < 2:
+        return False
+    return all(counts[one] == len(samples.frames_with_truth(i)) for one, i in first.items())
 
 
 def _data_fingerprint(samples: AnnotatedVideos) -> str:

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
-from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from mmvs.config import Evaluation
-
-Array: TypeAlias = np.ndarray | Tensor
+from mmvs.metrics.masks import Array, as_array, as_mask, same_shape
 
 SMOOTHING = 1e-6  # of a sample's IoU: an empty prediction on an empty ground truth counts 1
 
@@ -41,8 +38,8 @@ def foreground_score(probability: Array, mask: Array) -> float:
 
     ValueError: shapes that differ, or values that are no probabilities (NaN, logits).
     """
-    probability, mask = _array(probability), _mask("mask", mask)
-    _same_shape("probability", probability, "mask", mask)
+    probability, mask = as_array(probability), as_mask("mask", mask)
+    same_shape("probability", probability, "mask", mask)
     if not mask.any():
         return 0.0
     score = float(probability[mask].mean(dtype=np.float64))
@@ -116,8 +113,8 @@ class SegmentationMetrics(SampleTable):
 
         TypeError: masks that are not bool. ValueError: shapes that differ, a score that is not finite.
         """
-        prediction, target = _mask("prediction", prediction), _mask("target", target)
-        _same_shape("prediction", prediction, "target", target)
+        prediction, target = as_mask("prediction", prediction), as_mask("target", target)
+        same_shape("prediction", prediction, "target", target)
         score = 1.0 if score is None else float(score)
         if not math.isfinite(score):
             raise ValueError(f"score is {score}; expected a finite number, see foreground_score")
@@ -248,27 +245,3 @@ def _coco_map(rows: np.ndarray) -> float:
     evaluation.evaluate()
     evaluation.accumulate()
     return float(evaluation.eval["precision"].mean())
-
-
-def _array(values: Array) -> np.ndarray:
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        values = values.double() if values.is_floating_point() else values  # numpy has no bfloat16
-    return np.asarray(values)
-
-
-def _mask(name: str, values: Array) -> np.ndarray:
-    mask = _array(values)
-    if mask.dtype != bool:
-        raise TypeError(f"{name} is {mask.dtype}; expected bool: binarise it first, as in values > 0.5")
-    if mask.ndim != 2:
-        raise ValueError(f"{name} has shape {mask.shape}; expected one mask (H, W): update takes one sample")
-    return mask
-
-
-def _same_shape(first: str, one: np.ndarray, second: str, other: np.ndarray) -> None:
-    if one.shape != other.shape:
-        raise ValueError(
-            f"{first} has shape {one.shape} but {second} {other.shape}; expected the same (H, W): "
-            "bring both to the original resolution of the frame"
-        )

@@ -1,0 +1,39 @@
+"""What counts as a mask: one frame, bool, (H, W); and as an array: NumPy's, or a tensor on any device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array: TypeAlias = "np.ndarray | Tensor"
+
+
+def as_array(values: Array) -> np.ndarray:
+    """NumPy's view of an array or tensor."""
+    if hasattr(values, "detach"):  # a tensor, told without torch
+        values = values.detach().cpu()
+        values = values.double() if values.is_floating_point() else values  # numpy has no bfloat16
+    return np.asarray(values)
+
+
+def as_mask(name: str, values: Array) -> np.ndarray:
+    """One mask (H, W) bool; TypeError for other types, ValueError for other shapes."""
+    mask = as_array(values)
+    if mask.dtype != bool:
+        raise TypeError(f"{name} is {mask.dtype}; expected bool: binarise it first, as in values > 0.5")
+    if mask.ndim != 2:
+        raise ValueError(f"{name} has shape {mask.shape}; expected one mask (H, W): give one frame at a time")
+    return mask
+
+
+def same_shape(first: str, one: np.ndarray, second: str, other: np.ndarray) -> None:
+    """ValueError where two arrays differ in shape; their names are for its text."""
+    if one.shape != other.shape:
+        raise ValueError(
+            f"{first} has shape {one.shape} but {second} {other.shape}; expected the same (H, W): "
+            "bring both to the original resolution of the frame"
+        )

@@ -1,0 +1,60 @@
+"""Evaluation: J and F stand beside mean IoU where every frame of a video is scored, and nowhere else."""
+
+import tarfile
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mmvs import evaluation
+from mmvs.config import ROOT, experiment
+from mmvs.data.expression_videos import MeViS
+from mmvs.metrics import ScoresOfExpressions, boundary_accuracy, region_similarity
+
+
+@pytest.fixture
+def samples(tmp_path):
+    with tarfile.open(ROOT / "tests" / "scoring" / "trees.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return MeViS(tmp_path / "mevis", "valid_u")
+
+
+def scores(samples, monkeypatch, probability):
+    """What `_score` gives where the network answers probability(index)."""
+
+    def answers(*_):
+        for i in range(len(samples)):
+            answer = probability(i).astype(np.float32)
+            yield None, [SimpleNamespace(index=i, probability=answer, coarse=answer)]
+
+    monkeypatch.setattr(evaluation, "answers", answers)
+    trained = SimpleNamespace(experiment=experiment())
+    return evaluation._score(
+        trained, "mevis-valid_u", SimpleNamespace(samples=samples, flow=None), False, False
+    )
+
+
+def test_video_truth_gives_j_and_f(samples, monkeypatch):
+    results, rows = scores(samples, monkeypatch, samples.mask)
+    assert results["all"]["J"] == results["all"]["F"] == results["all"]["J&F"] == 1
+    assert len(rows) == len(samples)
+    results, _ = scores(samples, monkeypatch, lambda i: np.roll(samples.mask(i), 3, axis=1))
+    by_expression = {}
+    for i, sample in enumerate(samples):
+        pair = np.roll(samples.mask(i), 3, axis=1), samples.mask(i)
+        numbers = region_similarity(*pair), boundary_accuracy(*pair)
+        by_expression.setdefault(sample.instance_id, []).append(numbers)
+    j, f = np.mean([np.mean(frames, axis=0) for frames in by_expression.values()], axis=0)
+    assert (results["all"]["J"], results["all"]["F"]) == pytest.approx((j, f))
+    assert results["all"]["J&F"] == pytest.approx((j + f) / 2) and 0 < f < 1
+
+
+def test_single_frames_do_not(samples, monkeypatch):
+    monkeypatch.setattr(samples, "frames_with_truth", lambda i: [samples[i].frame])
+    results, _ = scores(samples, monkeypatch, samples.mask)
+    assert "J" not in results["all"] and results["all"]["mean_iou"] == 1
+
+
+def test_without_frames_there_is_no_average():
+    with pytest.raises(ValueError, match="no frames"):
+        ScoresOfExpressions().compute()
