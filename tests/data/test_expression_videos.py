@@ -1,4 +1,4 @@
-"""mmvs.data.expression_videos: samples are expressions and frames; they train, are scored, and need pictures."""
+"""mmvs.data.expression_videos: a sample is an expression and a frame; samples train, and are scored."""
 
 import expression_trees as trees
 import numpy as np
