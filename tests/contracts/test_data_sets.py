@@ -231,7 +231,8 @@ def test_a_name_that_does_not_exist_is_refused_with_those_that_do(run, name):
         catalogue.open(name, run)
 
 
-def test_a_family_without_a_root_lies_in_its_default_folder(run):
+def test_a_family_without_a_root_lies_in_its_default_folder(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "ROOT", tmp_path)  # where nothing lies yet
     data = run.data.model_copy(update={"roots": {}, "evaluate_on": ["jhmdb", "hidden-test"]})
     assert catalogue.roots(data) == {
         "moving_shapes": config.ROOT / "data/moving_shapes",
