@@ -4,7 +4,7 @@ The file's type alone decides how its values become 8 bits, never its content: o
 of a video, and its brightness does not flicker.
 
     up to 8 bits      as they are; palettes, CMYK and the like become RGB, alpha is left out
-    9 to 16 bits      the upper 8, of 16 bits value >> 8
+    9 to 16 bits      the upper 8, of 16 bits value >> 8 (colours of PPM: the nearest of 256)
     floating point    0 is black and 1 is white: value * 255, rounded; a picture with other values is refused
     anything else     refused, as nobody knows its scale
 """
@@ -92,6 +92,8 @@ def _from_pillow(file: Path, picture: Image.Image) -> np.ndarray:
     picture.load()
     with suppress(Exception):  # EXIF data that cannot be read do not cost the picture
         ImageOps.exif_transpose(picture, in_place=True)
+    if picture.format == "JPEG2000" and picture.mode in ("RGB", "RGBA"):
+        return _from_ffmpeg(file, "jpeg2000")  # Pillow makes black of the white of 16 bits
     if picture.mode[0] in "IF":  # one channel of more than 8 bits
         return _eight_bits(file, np.asarray(picture), _unsigned_bits(picture))
     try:
@@ -119,18 +121,24 @@ def _unsigned_bits(picture: Image.Image) -> int:
 
 def _from_others(file: Path) -> np.ndarray:
     """What Pillow does not know: floating point with colours or 64 bits."""
-    suffix, content = file.suffix.lower(), file.read_bytes()
+    suffix = file.suffix.lower()
     if suffix in TIFFS:
         _require_size(file, *_size_of_tiff(file))
-        values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        values = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
         if values is not None:
             colours = values[..., 2::-1] if values.ndim == 3 and values.shape[2] >= 3 else values
             return _eight_bits(file, colours, 8 * values.itemsize if values.dtype.kind == "u" else 0)
     elif suffix in CODECS:
-        decoder = av.CodecContext.create(CODECS[suffix], "r")
-        decoder.options, decoder.thread_count = {"max_pixels": str(LARGEST)}, 1
-        for frame in [*decoder.decode(av.Packet(content)), *decoder.decode(None)]:
-            return _eight_bits(file, _float_values(frame))
+        return _from_ffmpeg(file, CODECS[suffix])
+    raise VideoError(f"{file}: damaged or not a picture: replace the file")
+
+
+def _from_ffmpeg(file: Path, codec: str) -> np.ndarray:
+    decoder = av.CodecContext.create(codec, "r")
+    decoder.options, decoder.thread_count = {"max_pixels": str(LARGEST)}, 1
+    for frame in [*decoder.decode(av.Packet(file.read_bytes())), *decoder.decode(None)]:
+        values = _values(frame)
+        return _eight_bits(file, values, 8 * values.itemsize)
     raise VideoError(f"{file}: damaged or not a picture: replace the file")
 
 
@@ -145,20 +153,23 @@ def _size_of_tiff(file: Path) -> tuple[int, int]:
     return directory[TIFF_WIDTH], directory[TIFF_HEIGHT]
 
 
-def _float_values(frame: av.VideoFrame) -> np.ndarray:
-    """(H, W) or (H, W, 3) floating point RGB of a decoded picture."""
-    if not frame.format.name.startswith(("gbrpf16", "gbrapf16")):
-        return frame.to_ndarray()[..., :3] if len(frame.planes) > 1 else frame.to_ndarray()
-    green, blue, red = (  # half precision, which PyAV does not convert
+def _values(frame: av.VideoFrame) -> np.ndarray:
+    """(H, W) or (H, W, 3) RGB of a decoded picture, in the type that it has."""
+    if "f16" not in frame.format.name:
+        kept = frame.format.name.startswith(("gray", "rgb", "gbr"))
+        values = frame.to_ndarray(format=None if kept else "rgb24")
+        return values[..., :3] if values.ndim == 3 else values
+    planes = [  # half precision, which PyAV does not convert
         np.frombuffer(plane, "<f2").reshape(frame.height, -1)[:, : frame.width] for plane in frame.planes[:3]
-    )
-    return np.stack([red, green, blue], -1)
+    ]
+    return planes[0] if len(planes) == 1 else np.stack([planes[2], *planes[:2]], -1)  # from GBR
 
 
 def _eight_bits(file: Path, values: np.ndarray, bits: int = 0) -> np.ndarray:
     """(H, W) or (H, W, 3) → (H, W, 3) uint8; `bits` of unsigned integers."""
     if values.dtype.kind == "f":
-        levels = np.rint(values * 255.0)
+        with np.errstate(all="ignore"):
+            levels = np.rint(np.float32(255) * values)
         if not ((levels >= 0) & (levels <= 255)).all():  # NaN is neither
             raise _without_scale(file, f"floating-point values from {values.min():g} to {values.max():g}")
     elif 8 <= bits <= 16:

@@ -1,5 +1,7 @@
 """Overlays: every mask in its sentence's colour, even sizes, times kept, no half-written file."""
 
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -44,6 +46,31 @@ def test_every_size_gives_a_readable_even_one(size, drawn):
     assert picture[len(overlay.legend) :].any(), "a mask of one pixel shows"
 
 
+@pytest.mark.parametrize(
+    "size, aspect, drawn",
+    [
+        ((48, 64), 2, (144, 384)),  # 8 : 3, three times as large
+        ((48, 64), 0.5, (480, 320)),
+        ((576, 720), 64 / 45, (576, 1024)),  # PAL 16 : 9
+        ((480, 640), 10 / 11, (528, 640)),  # NTSC
+        ((1080, 1440), 4 / 3, (1080, 1920)),  # HDV
+        ((2160, 3840), 2, (540, 1920)),
+        ((1, 1000), 8, (1, 1920)),
+    ],
+)
+def test_pixels_that_are_not_square_are_drawn_as_a_player_shows_them(size, aspect, drawn):
+    overlay = Overlay(size, ["one"], aspect)
+    assert overlay.size == drawn
+    mask = np.zeros((1, *size), bool)
+    mask[0, : size[0] // 2, : size[1] // 4] = True
+    picture = overlay(np.zeros((*size, 3), np.uint8), mask)[len(overlay.legend) :]
+    left = (picture.shape[1] - drawn[1]) // 2
+    painted = picture.any(axis=-1)[:, left:]
+    if size[0] > 1:
+        high, wide, edge = painted[:, 0].sum(), painted[0].sum(), max(1, drawn[1] // 600)
+        assert abs(high - drawn[0] / 2) <= edge and abs(wide - drawn[1] / 4) <= edge
+
+
 def test_the_legend_names_every_sentence_in_its_colour():
     few = Overlay((100, 400), ["one", "two"]).legend
     many = Overlay((100, 400), [f"sentence {n} " + "and more words " * 12 for n in range(8)]).legend
@@ -62,6 +89,13 @@ def test_a_written_overlay_keeps_its_times_and_its_pictures(tmp_path):
     assert [round(frame.time, 3) for frame in frames] == times
     for frame, picture in zip(frames, pictures, strict=True):
         assert np.abs(frame.to_ndarray(format="rgb24").astype(int) - picture).mean() < 4
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("12:30:05.mp4", "http:/x.mp4", "a:b/c%03d.mp4", "-x.mp4"):
+        write_overlay(Path(name), [(0.0, np.zeros((32, 48, 3), np.uint8))])
+        assert Path(name).stat().st_size and list(tmp_path.rglob(Path(name).name))
 
 
 def test_nothing_half_written_under_the_final_name(tmp_path):

@@ -101,6 +101,39 @@ def test_the_display_matrix_turns_and_mirrors_the_picture(frames, tmp_path, turn
     assert np.array_equal(read_frames(path, range(COUNT)), expected)  # a data set's clip is no other
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+@pytest.mark.parametrize(
+    "stored, shown", [(Fraction(2), 2.0), (Fraction(10, 11), 10 / 11), (Fraction(500), 1.0), (None, 1.0)]
+)
+def test_the_shape_of_a_pixel_is_known(frames, tmp_path, name, stored, shown):
+    with av.open(str(tmp_path / name), "w") as out:
+        stream = out.add_stream("libx264", 25)
+        stream.height, stream.width, stream.pix_fmt = H, W, "yuv420p"
+        if stored:
+            stream.codec_context.sample_aspect_ratio = stored
+        for frame in frames:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        out.mux(stream.encode(None))
+    source = open_video(tmp_path / name)
+    assert source.pixel_aspect == pytest.approx(shown, rel=1e-3) and source.size == (H, W)
+
+
+def test_a_video_on_its_side_has_its_pixels_on_their_side(frames, tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as out:
+        stream = out.add_stream("libx264", 25)
+        stream.height, stream.width, stream.pix_fmt = H, W, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+        for frame in frames:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        out.mux(stream.encode(None))
+    content = bytearray((tmp_path / "a.mp4").read_bytes())
+    matrix = content.index(b"tkhd") + 4 + 40  # of the track header's version 0
+    content[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    (tmp_path / "a.mp4").write_bytes(content)
+    source = open_video(tmp_path / "a.mp4")
+    assert source.size == (W, H) and source.pixel_aspect == 0.5
+
+
 def test_a_text_is_no_video(tmp_path):
     """FFmpeg would typeset it."""
     (tmp_path / "notes.txt").write_text("hello\n" * 100)
