@@ -88,3 +88,24 @@ def test_a_missing_annotator_is_named_video_by_video(tree):
     faults = tree.score().faults
     assert [fault.fault for fault in faults] == ["missing video"] * 3
     assert faults[0].video == "anno_1/blackswan"
+
+
+def test_a_mask_that_is_not_there_scores_nothing_by_either_convention_even_where_the_object_is_not(tree):
+    tree = tree("ref-davis17")
+    place, before = absent_and_not_predicted(tree)
+    (tree.submission / place).unlink()
+    after = tree.score().record()
+    for convention in ("official", "per_expression"):
+        assert after[convention]["overall"]["J"] < before[convention]["overall"]["J"] - 1e-6
+
+
+def absent_and_not_predicted(tree):
+    """The file of an empty mask where its object is absent, which scores 1; and the scores with it."""
+    before = tree.score().record()
+    rows = {(row["video"], row["exp_id"]): row for row in before["per_expression"]["rows"]}
+    for one in tree.expected["splits"]["valid"]:
+        row = rows[one["video"], one["exp_id"]]
+        for area, j, frame in zip(one["areas"], row["J_per_frame"], one["frames"], strict=True):
+            if area == 0 and j == 1:
+                return f"{one['video']}/{one['exp_id']}/{frame}.png", before
+    raise AssertionError("no such frame in the tree")
