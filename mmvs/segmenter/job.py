@@ -85,13 +85,13 @@ class SegmentJob:
         self.frames += 1
 
     def masks(self) -> Iterator[np.ndarray]:
-        """Yield the masks (N, H, W) bool of every frame so far."""
+        """Yield the masks (N, H, W) bool of every frame so far; ValueError names a damaged one."""
         for entry in _entries(self.journal):
             if self.format == "rle":
                 masks = [coco.decode(code).astype(bool) for code in entry["rle"]]
             else:
                 files = self._files(entry["frame"], len(entry["area"]))
-                masks = [np.asarray(Image.open(file)) for file in files]
+                masks = [_read_mask(file) for file in files]
             yield np.stack(masks)
 
     def finish(self, **facts: Any) -> None:
@@ -210,6 +210,18 @@ def _entries(journal: Path) -> Iterator[Entry]:
     with journal.open() as lines:
         next(lines)
         yield from map(json.loads, lines)
+
+
+def _read_mask(file: Path) -> np.ndarray:
+    """(H, W) bool; ValueError, naming the file, where it is not what `add` wrote."""
+    try:
+        with Image.open(file) as picture:
+            mask = np.asarray(picture)
+        if mask.dtype != bool:
+            raise ValueError(f"not a mask, but {mask.dtype} {mask.shape}")
+    except Exception as error:  # Pillow raises many kinds on damaged pictures
+        raise ValueError(f"{file} is damaged ({error}): remove it, the same command makes it anew") from None
+    return mask
 
 
 def _run_lengths(mask: np.ndarray) -> dict[str, Any]:
