@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmvs.files import regular
+
 LONGEST_ID = 200  # bytes: file systems allow 255, and a file that is being written has a longer name
 
 
@@ -31,9 +33,11 @@ def is_blank(sentence: str) -> bool:
 def text(path: Path) -> str:
     """A text file, UTF-8 with or without byte order mark."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return regular(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file: it belongs to the data set, put it there") from None
+    except OSError as error:  # a folder, a pipe, no permission
+        raise DataError(f"{path}: cannot be read ({error.strerror}): replace it") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error}): convert the file") from None
 
@@ -67,7 +71,7 @@ def integer(number: str, where: object) -> int:
     try:
         return int(number)
     except ValueError:
-        raise DataError(f"{where}: expected a whole number, got '{number}'") from None
+        raise DataError(f"{where}: expected a whole number, got '{number[:40]}'") from None
 
 
 def plain(video_id: str, where: object) -> str:

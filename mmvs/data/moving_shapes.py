@@ -14,6 +14,7 @@ from pathlib import Path
 from mmvs.config import Data
 from mmvs.data.a2d import A2DSentences
 from mmvs.data.csv_files import DataError
+from mmvs.files import regular
 from mmvs.shapes import writing
 
 
@@ -55,7 +56,7 @@ def counts(root: Path) -> dict[str, int] | None:
 def _settings(file: Path) -> dict[str, int]:
     """The settings of a tree that count its clips; DataError where the file is not as it was written."""
     try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
+        settings = json.loads(regular(file).read_text(encoding="utf-8"))
         names = (
             ["jhmdb_clips"] if "jhmdb_clips" in settings else ["train_clips", "test_clips", "unseen_clips"]
         )
