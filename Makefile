@@ -42,6 +42,9 @@ test: .venv/.installed ## lint, unit tests and the notebooks at smoke scale
 faults: .venv/.installed ## kill 50 runs at random moments, and compare what they end with (about 15 minutes)
 	OMP_NUM_THREADS=1 .venv/bin/python tests/faults/kills.py --kills 50
 
+fuzz: .venv/.installed ## 10,000 damaged inputs through every parser: the same result, or a refusal by name
+	OMP_NUM_THREADS=1 $(BIN) tests.faults.fuzz --cases 10000
+
 lab: .venv/.installed build/lab ## JupyterLab on the notebooks
 	PYTHONPATH="$(CURDIR)/build/lab" JUPYTER_PATH="$(CURDIR)/build/lab/share/jupyter" $(BIN) jupyterlab
 
@@ -92,4 +95,4 @@ endef
 	$(BIN) pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help report ladder test faults lab lint lock clean distclean
+.PHONY: help report ladder test fuzz faults lab lint lock clean distclean

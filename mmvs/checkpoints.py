@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mmvs.files import whole, write_text
+from mmvs.files import regular, whole, write_text
 
 SUMS = "SHA256SUMS"  # of a saved model's files; `sha256sum --check SHA256SUMS` compares them too
 
@@ -45,7 +45,7 @@ def read(path: str | Path, mmap: bool = True) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        with zipfile.ZipFile(path) as archive:  # torch itself compares no checksum
+        with zipfile.ZipFile(regular(path)) as archive:  # torch itself compares no checksum
             if damaged := archive.testzip():
                 raise ValueError(f"damaged at '{damaged}'")
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)

@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mmvs.files import regular
+
 
 def _root() -> Path:
     """The repository of this package, or the one around the working directory; else that directory."""
@@ -528,7 +530,7 @@ def _checked(values: dict[str, Any]) -> Parameters:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), NoDatesSafeLoader)
+        values = yaml.load(regular(path).read_text(encoding="utf-8"), NoDatesSafeLoader)
     except FileNotFoundError:
         known = ", ".join(sorted(p.name for p in path.parent.glob("*.yaml"))) or "none"
         raise ConfigError(f"no such params file; there are: {known}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -55,6 +56,17 @@ def write_json(path: str | Path, value: Any) -> None:
 def as_json(value: Any) -> str:
     """JSON text as reports have it: indented, with a final newline."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def regular(path: str | Path) -> Path:
+    """The path; OSError where a pipe, a socket or a device lies there: who reads one may wait for ever.
+
+    What the shell passes below /dev, such as `<(command)`, is meant to be read.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir() or path.is_relative_to("/dev")):
+        raise OSError(errno.EINVAL, "not a file, but a pipe, a socket or a device", str(path))
+    return path
 
 
 def remove_partial(folder: str | Path, name: str = "") -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, StrictFloat, StrictInt, ValidationError, field_validator
 
 from mmvs.config import Experiment
-from mmvs.files import as_json, write_text
+from mmvs.files import as_json, regular, write_text
 
 Number = StrictInt | StrictFloat  # neither becomes the other: a file that is written again stays as it was
 Scores = dict[str, dict[str, dict[str, Number | None]]]  # data set → kind of sentence, or "all" → measure
@@ -86,12 +86,14 @@ class Result(Record):
     def read(cls, path: str | Path) -> Result:
         """A metrics.json; ReportError names it where it is missing, torn or of another kind."""
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = json.loads(regular(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ReportError(
                 f"no result file {path}: run `python -m mmvs evaluate params/<run>.yaml` first"
             ) from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except OSError as error:  # a folder, a pipe, no permission
+            raise ReportError(f"{path} cannot be read ({error.strerror}): move it away") from None
+        except (ValueError, RecursionError) as error:  # also bytes that are no text, and numbers without end
             raise ReportError(f"{path} is not JSON ({error}): move it away and run 03_train again") from None
         try:
             return cls.model_validate(content)
@@ -163,8 +165,8 @@ class CheckpointFolder:
         A damaged one costs nothing: training goes on from its last checkpoint, and writes it anew.
         """
         try:
-            return TrainingEnd.model_validate_json(self.finished.read_bytes())
-        except (FileNotFoundError, ValidationError):
+            return TrainingEnd.model_validate_json(regular(self.finished).read_bytes())
+        except (OSError, ValidationError):
             return None
 
 

@@ -21,7 +21,7 @@ from mmvs.build import build_empty, build_released
 from mmvs.checkpoints import CheckpointError, reason
 from mmvs.config import ConfigError, Data, Experiment, Flow, resolve
 from mmvs.data.words import kept_tokenizer, tokenizer
-from mmvs.files import write_json
+from mmvs.files import regular, write_json
 from mmvs.model.inference import as_scored
 from mmvs.processes import device
 from mmvs.run_folder import CheckpointFolder, RunFolder
@@ -171,10 +171,14 @@ class TrainedNetwork(
         CheckpointError on a folder that holds something else; OSError (of the hub) where there is nothing.
         """
         try:
+            for name in (CONFIG, WEIGHTS, checkpoints.SUMS):
+                regular(Path(where) / name)
             return super().from_pretrained(str(where), **options)
-        except (CheckpointError, OSError):
+        except CheckpointError:
             raise
         except Exception as error:  # config.json, which the mixin looks at first, is torn or foreign
+            if isinstance(error, OSError) and not Path(where).is_dir():  # of the hub
+                raise
             why = reason(error)
             raise CheckpointError(f"{where} holds no model that save_pretrained wrote ({why})") from None
 

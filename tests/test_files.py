@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from mmvs.files import remove_partial, whole, write_json, write_text
+from mmvs.files import regular, remove_partial, whole, write_json, write_text
 
 
 def test_nothing_is_seen_before_the_end_and_the_old_file_stays_until_then(tmp_path):
@@ -52,3 +52,14 @@ def test_text_is_utf8_with_its_own_line_ends_and_json_has_a_final_newline(tmp_pa
     assert (tmp_path / "text").read_bytes() == "é\r\nü\n".encode()
     write_json(tmp_path / "json", {"é": [1]})
     assert (tmp_path / "json").read_text() == '{\n  "é": [\n    1\n  ]\n}\n'
+
+
+def test_who_reads_a_pipe_would_wait(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match=f"not a file, but a pipe.*{name}"):
+            regular(tmp_path / name)
+    for path in (tmp_path, tmp_path / "file", tmp_path / "absent", Path("/dev/fd/0")):
+        assert regular(path) == path

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from mmvs.config import Data
 from mmvs.data.a2d import A2DSentences
+from mmvs.data.csv_files import DataError
+from mmvs.files import regular
 from mmvs.shapes import writing
 
 
@@ -41,7 +43,7 @@ def counts(root: Path) -> dict[str, int] | None:
     """The counts that a tree of moving shapes should have, in either layout; None for other trees."""
     for folder in (root, root.parent):  # the settings lie beside unseen/, not in it
         if (folder / writing.FINISHED).is_file():
-            settings = json.loads((folder / writing.FINISHED).read_text())
+            settings = _settings(folder / writing.FINISHED)
             if "jhmdb_clips" in settings:
                 return {"videos": settings["jhmdb_clips"]}
             if folder != root:
@@ -49,3 +51,15 @@ def counts(root: Path) -> dict[str, int] | None:
             train, test = settings["train_clips"] + 1, settings["test_clips"]  # one clip has no sentences
             return {"videos": train + test, "train": train, "test": test}
     return None
+
+
+def _settings(file: Path) -> dict[str, int]:
+    """The settings of a tree that count its clips; DataError where the file is not as it was written."""
+    try:
+        settings = json.loads(regular(file).read_text(encoding="utf-8"))
+        names = (
+            ["jhmdb_clips"] if "jhmdb_clips" in settings else ["train_clips", "test_clips", "unseen_clips"]
+        )
+        return {name: int(settings[name]) for name in names}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError) as error:
+        raise DataError(f"{file}: damaged ({type(error).__name__}: {error}): write the data anew") from None

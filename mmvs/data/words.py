@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBa
 
 from mmvs.config import ConfigError, Language, resolve
 from mmvs.data.csv_files import is_blank
+from mmvs.files import regular
 
 _MIRROR = {"left": "right", "right": "left"}
 
@@ -62,6 +63,8 @@ def kept_tokenizer(folder: Path, kind: type = AutoTokenizer) -> PreTrainedTokeni
     ValueError, naming the file, where its settings ask for code or for files of their own choice; further
     errors of transformers where it is torn.
     """
+    for file in folder.glob("*"):
+        regular(file)
     for file in (folder / "tokenizer_config.json", folder / "config.json"):
         settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         for name, value in settings.items():

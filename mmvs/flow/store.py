@@ -31,7 +31,7 @@ import h5py
 import numpy as np
 from tqdm.auto import tqdm
 
-from mmvs.files import whole
+from mmvs.files import regular, whole
 from mmvs.flow.estimators import Estimator, FlowError, flows
 from mmvs.video.files import VideoError
 from mmvs.video.frames import frame_count, frame_files, frame_size, read_frames
@@ -269,7 +269,7 @@ def _open(path: Path) -> Iterator[tuple[dict[str, Any], h5py.Dataset]]:
     """A stored file's fingerprint and flow; FlowError when it is missing, or corrupt wherever it is read."""
     try:
         # no lock: a file never changes under its name, and network file systems often cannot lock
-        with h5py.File(path, "r", locking=False) as file:
+        with h5py.File(regular(path), "r", locking=False) as file:
             yield json.loads(file.attrs["fingerprint"]), file["flow"]
     except FlowError:
         raise

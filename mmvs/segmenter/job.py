@@ -19,7 +19,7 @@ import numpy as np
 from faster_coco_eval.core import mask as coco
 from PIL import Image
 
-from mmvs.files import remove_partial, whole, write_json, write_text
+from mmvs.files import regular, remove_partial, whole, write_json, write_text
 
 COLUMNS = ["frame", "time", "sentence", "confidence", "area"]  # of confidence.csv; area: share of the picture
 FINISHED, JOURNAL, CONFIDENCE, RLE = "segmentation.json", ".journal.jsonl", "confidence.csv", "masks.json"
@@ -85,13 +85,13 @@ class SegmentJob:
         self.frames += 1
 
     def masks(self) -> Iterator[np.ndarray]:
-        """Yield the masks (N, H, W) bool of every frame so far."""
+        """Yield the masks (N, H, W) bool of every frame so far; ValueError names a damaged one."""
         for entry in _entries(self.journal):
             if self.format == "rle":
-                masks = [coco.decode(code).astype(bool) for code in entry["rle"]]
+                masks = [self._decode(code) for code in entry["rle"]]
             else:
                 files = self._files(entry["frame"], len(entry["area"]))
-                masks = [np.asarray(Image.open(file)) for file in files]
+                masks = [_read_mask(file) for file in files]
             yield np.stack(masks)
 
     def finish(self, **facts: Any) -> None:
@@ -112,6 +112,12 @@ class SegmentJob:
                 out.write("\n]}\n")
         write_json(self.folder / FINISHED, {"identity": self.identity, "frames": self.frames, **facts})
         self.journal.unlink()
+
+    def _decode(self, code: dict[str, Any]) -> np.ndarray:
+        try:
+            return coco.decode(code).astype(bool)
+        except Exception as error:  # the library raises several kinds
+            raise ValueError(f"{self.journal} is damaged ({error}): choose another folder") from None
 
     def _files(self, frame: int, sentences: int) -> list[Path]:
         return [self.folder / MASKS / str(n) / f"{frame:06d}.png" for n in range(1, sentences + 1)]
@@ -179,7 +185,7 @@ class SegmentJob:
             counts = {len(entry["confidence"]), len(entry["area"]), len(entry.get("rle", entry["area"]))}
             masks = self._files(frame, sentences) if self.format == "png" else []
             return entry["frame"] == frame and counts == {sentences} and all(m.exists() for m in masks)
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             return False
 
 
@@ -195,14 +201,14 @@ def _links_and_pictures(masks: Path, sentences: int) -> Iterator[Path]:
 def _read(file: Path) -> dict[str, Any] | None:
     """The mark of a finished job, or the first line of a journal; None where no job of ours wrote it."""
     try:
-        if file.is_symlink():
+        if file.is_symlink() or not file.is_file():  # a pipe would be waited for
             return None
         with file.open() as lines:
             record = json.loads(lines.readline() if file.name == JOURNAL else lines.read())
         identity, frames = record["identity"], record.get("frames", 0)
         ours = {"video", "sentences", "weights", "masks"} <= identity.keys() and isinstance(frames, int)
         return record if ours and isinstance(identity["sentences"], list) else None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -210,6 +216,18 @@ def _entries(journal: Path) -> Iterator[Entry]:
     with journal.open() as lines:
         next(lines)
         yield from map(json.loads, lines)
+
+
+def _read_mask(file: Path) -> np.ndarray:
+    """(H, W) bool; ValueError, naming the file, where it is not what `add` wrote."""
+    try:
+        with Image.open(regular(file)) as picture:
+            mask = np.asarray(picture)
+        if mask.dtype != bool:
+            raise ValueError(f"not a mask, but {mask.dtype} {mask.shape}")
+    except Exception as error:  # Pillow raises many kinds on damaged pictures
+        raise ValueError(f"{file} is damaged ({error}): remove it, the same command makes it anew") from None
+    return mask
 
 
 def _run_lengths(mask: np.ndarray) -> dict[str, Any]:

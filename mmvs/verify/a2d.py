@@ -54,7 +54,7 @@ def _read_tables(root: Path) -> Tables:
             )
         video_id = plain(row[0], f"{videoset}, line {line}")
         videos[video_id] = names[row[8]]
-        frames[video_id] = int(row[6]) if row[6].isdecimal() else 0
+        frames[video_id] = _number(row[6]) or 0
     path = texts / "a2d_annotation.txt"
     rows = [
         (plain(video_id, f"{path}, line {line}"), instance)
@@ -62,6 +62,11 @@ def _read_tables(root: Path) -> Tables:
     ]
     missed = {line.strip() for line in text(texts / "a2d_missed_videos.txt").splitlines()} - {""}
     return Tables(videos, frames, rows, missed)
+
+
+def _number(cell: str) -> int | None:
+    """A count or an id; None where a cell is none, or has more digits than one can have."""
+    return int(cell) if cell.isdecimal() and len(cell) < 10 else None
 
 
 def _counts(tables: Tables, published: dict[str, int]) -> Iterator[Finding]:
@@ -145,7 +150,7 @@ def _contents(root: Path, tables: Tables, scope: Scope) -> Iterator[Finding]:
     without_frame = [
         f"{video_id} ({instance})"
         for video_id, instance in tables.rows
-        if video_id in present and instance.isdecimal() and int(instance) not in present[video_id]
+        if video_id in present and _number(instance) not in (None, *present[video_id])
     ]
     yield from mention(
         "sentences", "explained", without_frame, len(tables.rows), "no annotated frame, no sample"
