@@ -260,8 +260,8 @@ def read_pictures(folder: Path) -> list[Any]:
 
 def make_mixed_pictures(folder: Path) -> None:
     (folder / "pictures").mkdir()
-    for suffix in ("jpg", "bmp", "tiff", "gif", "webp"):
-        Image.fromarray(pixels()[0]).save(folder / "pictures" / f"a.{suffix}")
+    for number, suffix in enumerate(("jpg", "bmp", "tiff", "gif", "webp")):
+        Image.fromarray(pixels()[0]).save(folder / "pictures" / f"{number}.{suffix}")
 
 
 def read_mixed_pictures(folder: Path) -> list[Any]:
