@@ -43,9 +43,12 @@ def whole(path: str | Path, durable: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a UTF-8 text file, whole or not at all; its line ends are those of the text."""
+    """Write a UTF-8 text file, whole or not at all; its line ends are those of the text.
+
+    Names of files in another encoding, which Python holds as lone surrogates, become JSON's escapes.
+    """
     with whole(path) as partial:
-        partial.write_bytes(text.encode())
+        partial.write_bytes(text.encode(errors="backslashreplace"))
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -97,7 +97,7 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float = 25, crf: int 
     if frames.shape[1] % 2 or frames.shape[2] % 2:
         raise VideoError(f"{path}: H.264 4:2:0 wants an even height and width, got {frames.shape[1:3]}")
     try:
-        with whole(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+        with whole(path) as partial, av.open(f"file:{partial}", "w", format="mp4") as container:
             # x264 divides rate control among threads, and its fastest code gives other bytes at every call.
             options = {"crf": str(crf), "threads": "1", "x264-params": "cpu-independent=1"}
             stream = container.add_stream("libx264", Fraction(fps).limit_denominator(1001), options)

@@ -89,6 +89,9 @@ def _require_size(file: Path, width: int, height: int) -> None:
 
 
 def _from_pillow(file: Path, picture: Image.Image) -> np.ndarray:
+    if picture.format == "PNG":
+        with Image.open(file, formats=["PNG"]) as again:
+            again.verify()  # compares the checksums, which decoding passes over
     picture.load()
     with suppress(Exception):  # EXIF data that cannot be read do not cost the picture
         ImageOps.exif_transpose(picture, in_place=True)

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import threading
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -15,6 +16,8 @@ from faster_coco_eval.core import mask as coco
 from PIL import Image
 
 from mmvs.segmenter.folder import segment_to_folder
+from mmvs.segmenter.legend import draw_legend
+from mmvs.segmenter.overlay import COLOURS
 from mmvs.segmenter.segmenter import Segmenter
 from mmvs.video.files import write_video
 
@@ -391,3 +394,44 @@ def test_a_result_is_not_segmented_into_its_own_folder(run, whole, tmp_path, vid
     with pytest.raises(ValueError, match="is itself a result"):
         segment(run, tmp_path / "out", video=tmp_path / "out" / video)
     assert contents(tmp_path / "out") == contents(whole)
+
+
+def test_masks_are_of_stored_pixels_and_the_overlay_of_shown_ones(run, tmp_path, monkeypatch):
+    """A sample aspect ratio of 2, a colon in all names, and a sentence that perhaps no font can show."""
+    monkeypatch.chdir(tmp_path)
+    name, out = Path("2024-01-01T12:30:05.mp4"), Path("out:1")
+    with av.open(str(tmp_path / name), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", 25)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+        for _ in range(2):
+            container.mux(stream.encode(av.VideoFrame(48, 32, "yuv420p")))
+        container.mux(stream.encode(None))
+    sentences = ["the red circle", "красный круг", "红色的圆圈 🔴"]
+    assert segment_to_folder(Segmenter.from_run(run), name, sentences, out, progress=False) == ""
+    assert Image.open(out / "masks" / "3" / "000001.png").size == (48, 32)
+    legend = draw_legend(sentences, COLOURS[:3], 384, "segmentation.json")
+    assert overlay(out.resolve()).shape == (
+        2,
+        len(legend) + 128,
+        384,
+        3,
+    )  # 96 x 32 as shown, four times as large
+    assert np.abs(overlay(out.resolve())[0, : len(legend)] - legend).mean() < 4
+    assert json.loads((out / "segmentation.json").read_text())["identity"]["sentences"] == sentences
+
+
+def test_names_of_pictures_in_another_encoding(run, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in (1, 2):
+        Image.new("RGB", (48, 32), (number,) * 3).save(folder / "a.png")
+        (folder / "a.png").rename(folder / f"\udce9t\udce9_{number}.png")  # Latin letters, in the file system
+    (folder / "\udce9t\udce9_3.png").write_bytes(b"torn")
+    for _ in range(2):  # the second time it is recognised
+        damage = segment_to_folder(
+            Segmenter.from_run(run), folder, ["the circle"], tmp_path / "out", progress=False
+        )
+        assert "1 of 3 pictures are left out" in damage
+    record = json.loads((tmp_path / "out" / "segmentation.json").read_text())
+    assert record["frames"] == 2 and record["identity"]["video"][0][0] == "\udce9t\udce9_1.png"

@@ -126,6 +126,12 @@ def test_written_clip_comes_back(tmp_path):
         assert stream.average_rate == Fraction(25, 2)
 
 
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_video("run:1/12:30.mp4", np.stack([painted(i) for i in range(3)]))
+    assert frame_count("run:1/12:30.mp4") == 3
+
+
 def test_writing_is_reproducible_and_leaves_nothing_else(tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (3, 320, 64, 3), dtype=np.uint8)
     write_video(tmp_path / "a.mp4", frames)

@@ -244,6 +244,18 @@ def test_torn_pictures_are_damage(tmp_path, suffix):
             read_picture(path)
 
 
+def test_a_changed_bit_of_a_png_is_damage(tmp_path):
+    path, random = tmp_path / "a.png", np.random.default_rng(0)
+    Image.fromarray(COLOURS).save(path)
+    whole = path.read_bytes()
+    for place in random.integers(whole.index(b"IDAT"), len(whole) - 12, 100):  # 12: the end's own chunk
+        content = bytearray(whole)
+        content[place] ^= 1 << random.integers(8)
+        path.write_bytes(content)
+        with pytest.raises(VideoError, match=r"a.png: damaged"):
+            read_picture(path)
+
+
 @pytest.mark.parametrize(
     "name", ["a.png", "a.jpg", "a.tiff", "a.webp", "a.gif", "a.pgm", "a.exr", "a.hdr", "f.tiff"]
 )
