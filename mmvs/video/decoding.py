@@ -20,9 +20,11 @@ class Lost:
 
     def __init__(self) -> None:
         self.count, self.first = 0, ""
+        self.frames = 0  # that did decode
+        self.shown = 0  # packets that should have given a frame each
 
-    def add(self, frames: int, reason: str) -> None:
-        where = f"after frame {frames - 1}" if frames else "at the start"
+    def add(self, reason: str) -> None:
+        where = f"after frame {self.frames - 1}" if self.frames else "at the start"
         self.count, self.first = self.count + 1, self.first or f"{where} ({reason})"
 
     def __str__(self) -> str:
@@ -54,7 +56,7 @@ def decode(name: str | Path, opening: float, lost: Lost, threads: bool = False) 
                 break
             yield frame
             count += 1
-        if not faults.count:
+        if not faults.count and count >= faults.shown:  # of the last packets, threads hide the faults
             return
     alone = _decode(name, opening, lost)
     for index, frame in enumerate(alone):
@@ -62,29 +64,60 @@ def decode(name: str | Path, opening: float, lost: Lost, threads: bool = False) 
             yield frame
 
 
+def first_frame(name: str | Path) -> av.VideoFrame | None:
+    """The first frame that decodes; None where there is none."""
+    return next(_decode(name, -math.inf, Lost(), strict=False, probe=False), None)
+
+
 def _decode(
-    name: str | Path, opening: float, lost: Lost, strict: bool = True, threads: bool = False
+    name: str | Path,
+    opening: float,
+    lost: Lost,
+    strict: bool = True,
+    threads: bool = False,
+    probe: bool = True,
 ) -> Iterator[av.VideoFrame]:
     """Yield the frames from the time `opening` on; what is before it is decoded, and not judged."""
-    count = hopeless = 0
+    hopeless = 0
     judged = opening == -math.inf
-    with opened(name, threads, strict) as (container, stream):
-        coming = container.demux(stream)
-        while True:
+    with opened(name, threads, strict, probe) as (container, stream):
+        for packet in _packets(container, stream, lost):
+            if packet.is_keyframe and packet.pts is not None:
+                judged = judged or packet.pts >= opening
+            lost.shown += packet.size > 0 and not packet.is_discard
             try:
-                packet = next(coming)
-                judged = judged or (packet.is_keyframe and packet.pts is not None and packet.pts >= opening)
                 frames = packet.decode()
-            except (StopIteration, EndOfFile):
+            except EndOfFile:
                 return
             except FFmpegError as error:
                 if judged:
-                    lost.add(count, error.strerror)
+                    lost.add(error.strerror)
                 hopeless += 1
-                if hopeless > count + HOPELESS:
+                if hopeless > lost.frames + HOPELESS:
                     return
                 continue
             for frame in frames:
-                if frame.pts is None or frame.pts >= opening:
+                if frame.pts is not None and frame.pts < opening:
+                    continue
+                if not frame.is_corrupt:
                     yield frame
-                    count += 1
+                    lost.frames += 1
+                elif strict:
+                    lost.add("corrupt")
+
+
+def _packets(
+    container: av.container.InputContainer, stream: av.VideoStream, lost: Lost
+) -> Iterator[av.Packet]:
+    """Yield the packets, and at last an empty one, upon which the decoder gives what it still holds."""
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
+    except EndOfFile:
+        pass
+    except FFmpegError as error:
+        lost.add(f"reading ends: {error.strerror}")
+    last = av.Packet()
+    last.stream, last.time_base = stream, stream.time_base
+    yield last

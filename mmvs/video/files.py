@@ -12,14 +12,14 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.error import FFmpegError, InvalidDataError
-from av.video.reformatter import VideoReformatter
+from av.error import FFmpegError
 
 from mmvs.files import whole
 from mmvs.video.container import VideoError as VideoError
-from mmvs.video.container import opened, upright
-from mmvs.video.decoding import Lost, decode
+from mmvs.video.container import opened
+from mmvs.video.decoding import Lost, decode, first_frame
 from mmvs.video.packets import Packets, Timetable, packets
+from mmvs.video.upright import Shape, Turn, Upright, shape_of
 
 
 def frame_count(path: str | Path) -> int:
@@ -35,9 +35,7 @@ def frame_count(path: str | Path) -> int:
 
 def frame_size(path: str | Path) -> tuple[int, int]:
     """(H, W) in pixels, upright. Decodes the first frame; VideoError names the file."""
-    frame = _first(path)
-    turned = upright(np.empty((frame.height, frame.width, 0), np.uint8), frame)
-    return turned.shape[0], turned.shape[1]
+    return _shape(path).upright
 
 
 def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
@@ -50,19 +48,19 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
     indices = [int(i) for i in indices]
     targets = set(indices)
     with opened(path, probe=False) as (container, stream):
-        pictures = _Pictures(path, stream)
         contents = _contents(path, container, stream)
+        upright = _upright(path, stream, contents)
         table = contents.table
         if table is not None:
             _require(path, targets, len(table.times))
-            frames = _decode_groups(container, stream, table, targets, pictures)
+            frames = _decode_groups(container, stream, table, targets, upright)
             times = {int(table.times[i]): i for i in targets - frames.keys()}
     if table is None:  # nothing to seek by: count from the start
-        frames = pictures.pick(enumerate(_decode(path, contents)), {i: i for i in targets})
+        frames = _pick(upright, enumerate(_decode(path, contents)), {i: i for i in targets})
         if targets - frames.keys():
             _require(path, targets, sum(1 for _ in _decode(path, contents)))
     elif times:  # the seek did not land where decoding can begin
-        frames |= pictures.pick(((frame.pts, frame) for frame in _decode(path, contents)), times)
+        frames |= _pick(upright, ((frame.pts, frame) for frame in _decode(path, contents)), times)
     missing = sorted(targets - frames.keys())
     if missing:
         raise VideoError(f"{path}: frames {missing} cannot be decoded: replace the damaged file")
@@ -110,39 +108,31 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float = 25, crf: int 
         raise VideoError(f"{path}: cannot be written ({error}): disk full or folder locked?") from error
 
 
-class _Pictures:
-    """Frames as upright RGB of one size, which is that of the first frame."""
+def _upright(path: str | Path, stream: av.VideoStream, contents: Packets) -> Upright:
+    """Decodes the first frame only where the header may be wrong about its shape."""
+    header = Shape(stream.width, stream.height, Turn())
+    shape = _shape(path) if contents.may_turn else header
+    return Upright(shape, find=lambda: _shape(path), threads=1)
 
-    def __init__(self, path: str | Path, stream: av.VideoStream):
-        self._path, self._size = path, (stream.width, stream.height)
-        self._header = True  # is the size only what the header says?
-        self._rgb = VideoReformatter()  # one for all: setting it up outweighs the conversion of a small frame
 
-    def pick(
-        self, labelled: Iterable[tuple[int, av.VideoFrame]], index_of: dict[int, int]
-    ) -> dict[int, np.ndarray]:
-        """Index → (H, W, 3) uint8 RGB of frames whose labels `index_of` knows; stops once it has them all."""
-        frames: dict[int, np.ndarray] = {}
-        for label, frame in labelled if index_of else ():
-            if label in index_of:
-                frames[index_of[label]] = self._picture(frame)
-                if len(frames) == len(index_of):
-                    break
-        return frames
-
-    def _picture(self, frame: av.VideoFrame) -> np.ndarray:
-        if self._header and (frame.width, frame.height) != self._size:
-            first, self._header = _first(self._path), False
-            self._size = first.width, first.height
-        width, height = self._size
-        picture = self._rgb.reformat(frame, width, height, format="rgb24", threads=1).to_ndarray()
-        return upright(picture, frame)
+def _pick(
+    upright: Upright, labelled: Iterable[tuple[int, av.VideoFrame]], index_of: dict[int, int]
+) -> dict[int, np.ndarray]:
+    """Index → (H, W, 3) uint8 RGB of frames whose labels `index_of` knows; stops once it has them all."""
+    frames: dict[int, np.ndarray] = {}
+    for label, frame in labelled if index_of else ():
+        upright.follow(frame)
+        if label in index_of and not frame.is_corrupt:
+            frames[index_of[label]] = upright.picture(frame)
+            if len(frames) == len(index_of):
+                break
+    return frames
 
 
 def _contents(path: str | Path, container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
     contents = packets(path, container, stream)
-    if contents.cut:
-        raise VideoError(f"{path}: cut short, the end of {contents.cut} is missing: replace the file")
+    if contents.damage:
+        raise VideoError(f"{path}: {contents.damage}: replace the file")
     return contents
 
 
@@ -151,12 +141,11 @@ def _require(path: str | Path, targets: set[int], count: int) -> None:
         raise VideoError(f"{path}: has {count} frames, but frames {sorted(targets)} were asked for")
 
 
-def _first(path: str | Path) -> av.VideoFrame:
-    """The first frame that decodes."""
-    with opened(path, strict=False, probe=False) as (container, stream):
-        for frame in container.decode(stream):
-            return frame
-    raise VideoError(f"{path}: holds no frame that decodes: replace the file")
+def _shape(path: str | Path) -> Shape:
+    frame = first_frame(path)
+    if frame is None:
+        raise VideoError(f"{path}: holds no frame that decodes: replace the file")
+    return shape_of(frame)
 
 
 def _decode(path: str | Path, contents: Packets) -> Iterator[av.VideoFrame]:
@@ -178,7 +167,7 @@ def _decode_groups(
     stream: av.VideoStream,
     table: Timetable,
     targets: set[int],
-    pictures: _Pictures,
+    upright: Upright,
 ) -> dict[int, np.ndarray]:
     """Index → picture, with one seek per group of pictures; leaves out what seeking cannot reach."""
     groups: dict[int, dict[int, int]] = {}
@@ -192,9 +181,9 @@ def _decode_groups(
     for key, times in groups.items():
         container.seek(key, stream=stream)
         # Entering an open group of pictures can look like damage; the caller then decodes from the start.
-        with suppress(InvalidDataError):
+        with suppress(FFmpegError):
             decoded = _decode_from_here(container, stream, times)
-            frames |= pictures.pick(((frame.pts, frame) for frame in decoded), times)
+            frames |= _pick(upright, ((frame.pts, frame) for frame in decoded), times)
     return frames
 
 

@@ -32,6 +32,9 @@ ONE_FRAME = (
 )
 NOT_CODED = 16  # bytes; an MPEG-4 packet below may be a frame that was left out
 PROGRESSIVE = (0, 1)  # field orders: unknown, progressive
+MESSAGES = (6, 39)  # kinds of units in H.264 and HEVC that hold messages
+ORIENTATION = re.compile(rb"\x2f[\x03-\x07]")  # the type of such a message, and its length
+HEADERS = 4096  # bytes that messages before the first picture may take
 
 
 class Timetable(NamedTuple):
@@ -44,9 +47,18 @@ class Timetable(NamedTuple):
 class Packets(NamedTuple):
     """A video as its packets describe it."""
 
-    table: Timetable | None  # None where only decoding tells the frames
-    opening: float  # ticks; before it frames lean on some that are not in the file; -inf: there are none
-    cut: str  # what says that the end is missing; "" where nothing does
+    table: Timetable | None = None  # None where only decoding tells the frames
+    opening: float = -math.inf  # ticks; before it frames lean on some that are not in the file; -inf: none do
+    cut: str = ""  # what says that the end is missing; "" where nothing does
+    torn: int = 0  # packets in the middle that a broadcast lost a part of
+    slots: tuple[float, ...] = ()  # seconds of the frames in their order; () where the frames know their own
+    may_turn: bool = False  # may the first frame have a display matrix of its own?
+
+    @property
+    def damage(self) -> str:
+        """What the packets say is not there; "" for nothing."""
+        parts = [f"cut short, the end of {self.cut} is missing"] if self.cut else []
+        return "; ".join(parts + [f"{self.torn} packets are incomplete"] * bool(self.torn))
 
 
 def packets(path: str | Path, container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
@@ -54,8 +66,32 @@ def packets(path: str | Path, container: av.container.InputContainer, stream: av
     every = [p for p in container.demux(stream) if p.dts is not None or p.size]
     shown = [p for p in every if p.size]
     opening = _opening(shown)
-    table = _timetable(stream, shown) if opening == -math.inf else None
-    return Packets(table, opening, _cut(path, container, stream, every))
+    slots = _slots(stream, shown)
+    table = _timetable(stream, shown) if opening == -math.inf and not slots else None
+    cut = _cut(path, container, stream, every)
+    begin = next((i for i, p in enumerate(shown) if p.is_keyframe), 0)
+    torn = 0 if cut else sum(p.is_corrupt for p in shown[begin:])
+    return Packets(table, opening, cut, torn, slots, bool(shown) and _may_turn(stream, shown[0]))
+
+
+def _may_turn(stream: av.VideoStream, packet: av.Packet) -> bool:
+    """Does a message before the first picture look as if it said how to turn the video?"""
+    content, place = bytes(packet)[:HEADERS], 0
+    while place + 4 < len(content):  # units, each behind its length
+        end = place + 4 + int.from_bytes(content[place : place + 4])
+        first = content[place + 4]
+        kind = {"h264": first & 31, "hevc": first >> 1 & 63}.get(stream.codec_context.name)
+        if kind in MESSAGES and ORIENTATION.search(content, place, end):
+            return True
+        place = end
+    return False
+
+
+def _slots(stream: av.VideoStream, shown: list[av.Packet]) -> tuple[float, ...]:
+    """An AVI has times of decoding only; of codecs that reorder, FFmpeg takes them for those of display."""
+    if stream.container.format.name != "avi" or stream.codec_context.name not in ("h264", "hevc"):
+        return ()
+    return tuple(sorted(float(p.dts * p.time_base) for p in shown if p.dts is not None))
 
 
 def _opening(shown: list[av.Packet]) -> float:
@@ -81,8 +117,6 @@ def _timetable(stream: av.VideoStream, shown: list[av.Packet]) -> Timetable | No
         return None
     if not shown or any(p.pts is None for p in shown):
         return None
-    if stream.container.format.name == "avi" and codec.name in ("h264", "hevc"):
-        return None  # its times are of decoding, and taken for those of display
     if codec.name == "mpeg4" and min(p.size for p in shown) < NOT_CODED:
         return None
     times = sorted(p.pts for p in shown if not p.is_discard)  # the container's edit list discards
@@ -109,22 +143,22 @@ def _cut(
     """What says that a file has lost its end: its own structure first, as the number of frames in a header
     also counts those that an edit list hides or a camera dropped."""
     kind, size = container.format.name.split(",")[0], os.path.getsize(path)
-    begin = next((i for i, p in enumerate(every) if p.is_keyframe), 0)
-    torn = sum(p.is_corrupt for p in every[begin:])
+    torn = bool(every) and every[-1].is_corrupt
     whole = f"{stream.frames} frames" if stream.frames else f"{announced(container, stream):.2f} s"
     if kind == "mov":
         beyond = any(entry.pos + entry.size > size for entry in stream.index_entries)
         fragmented = len(stream.index_entries) > 0 and not stream.frames
         return whole if torn or beyond or (fragmented and _boxes_overrun(path, size)) else ""
     if kind == "mpegts":
-        return "whole packets" if torn or not _ends_with_packet(path, size) else ""
+        return "" if _ends_with_packet(path, size) else f"{size / 188:.1f} packets"
     ends = [float((p.pts + (p.duration or 0)) * p.time_base) for p in every if p.pts is not None]
     starts = [float(p.pts * p.time_base) for p in every if p.pts is not None]
     missing = announced(container, stream) - (max(ends) - min(starts)) if ends else 0.0
     frame = 1 / float(stream.average_rate or 25)
     if kind == "avi":
         ticks = [p.dts + 1 for p in every if p.dts is not None]
-        return whole if _riff_overruns(path, size) and max(ticks, default=0) < stream.frames else ""
+        short = torn or max(ticks, default=0) < stream.frames
+        return whole if short and _riff_overruns(path, size) else ""
     if kind == "matroska":
         return whole if _segment_overruns(path, size) and missing > 1.5 * frame else ""
     late = announced(container, stream) - max(ends) if ends else 0.0

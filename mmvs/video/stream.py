@@ -6,7 +6,6 @@ module reads what decodes, with its time, and `VideoSource.damage` says what doe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -14,12 +13,12 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from mmvs.video import folders
-from mmvs.video.container import ADDRESS, VideoError, opened, upright
+from mmvs.video.container import ADDRESS, VideoError, opened
 from mmvs.video.decoding import Lost, decode
 from mmvs.video.packets import Packets, announced, packets
+from mmvs.video.upright import Turn, Upright
 
 FPS = 25.0  # of a video without times
 WIDEST_PIXEL = 8  # times its height; those of real formats are 0.9 to 2.2
@@ -87,9 +86,10 @@ def _file(name: str) -> VideoSource:
         local = Path(name).is_file()
         if local:
             contents = packets(name, container, stream)
-            count = None if contents.table is None else len(contents.table.times)
+            known = contents.table is not None and not contents.damage
+            count = len(contents.table.times) if known else None
         else:  # reading an address twice is slow
-            contents = Packets(None, -math.inf, "")
+            contents = Packets()
             count = stream.frames or round(announced(container, stream) * float(stream.average_rate or 0))
         rate = float(stream.average_rate or FPS)
         aspect = float(stream.sample_aspect_ratio or 1)
@@ -98,35 +98,35 @@ def _file(name: str) -> VideoSource:
 
 def _decode(name: str, contents: Packets, rate: float, aspect: float, source: VideoSource) -> Iterator[Timed]:
     """Yield the frames of a file that decode; `source.damage` says at the end what did not."""
-    rgb, size, lost = VideoReformatter(), {}, Lost()
+    upright, lost = Upright(), Lost()
     count, begin, last = 0, 0.0, 0.0  # seconds
     for frame in decode(name, contents.opening, lost, threads=True):
-        last = _seconds(frame, count / rate)
+        last = contents.slots[count] if count < len(contents.slots) else _seconds(frame, count / rate)
         begin = begin if count else last
+        upright.follow(frame)
         if not count:
-            size = {"width": frame.width, "height": frame.height}
-            source.pixel_aspect = _upright_pixel(aspect, frame)
-        picture = rgb.reformat(frame, **size, format="rgb24").to_ndarray()
-        yield last, upright(picture, frame)
+            source.pixel_aspect = _upright_pixel(aspect, upright.shape.turn)
+        yield last, upright.picture(frame)
         count += 1
     damage = [str(lost)] if lost.count else []
+    if contents.torn:
+        damage.append(contents.damage)
     if contents.cut:
         damage.append(f"cut short: of {contents.cut} the last is frame {count - 1}, at {last - begin:.2f} s")
     source.damage = "; ".join(damage)
 
 
 def _seconds(frame: av.VideoFrame, otherwise: float) -> float:
-    """When a frame is shown; an AVI says only when it was decoded."""
+    """When a frame is shown; some containers say only when it is decoded."""
     ticks = frame.dts if frame.pts is None else frame.pts
     return otherwise if ticks is None or not frame.time_base else float(ticks * frame.time_base)
 
 
-def _upright_pixel(aspect: float, frame: av.VideoFrame) -> float:
+def _upright_pixel(aspect: float, turn: Turn) -> float:
     """Width of a pixel by its height once it is upright; 1 where the video says what cannot be."""
     if not 1 / WIDEST_PIXEL <= aspect <= WIDEST_PIXEL:
         return 1.0
-    on_its_side = upright(np.empty((1, 2, 3), np.uint8), frame).shape[0] == 2
-    return 1 / aspect if on_its_side else aspect
+    return 1 / aspect if turn.on_its_side else aspect
 
 
 def _folder(path: Path, fps: float) -> VideoSource:

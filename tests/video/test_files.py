@@ -89,11 +89,11 @@ def test_only_the_groups_of_wanted_frames_are_labels(tmp_path, monkeypatch):
     path = encode(tmp_path / "clip.mp4", range(90), **GOP)
     labels = []
 
-    def counting(self, labelled, indices):
-        return pick(self, ((label, labels.append(label) or frame) for label, frame in labelled), indices)
+    def counting(upright, labelled, indices):
+        return pick(upright, ((label, labels.append(label) or frame) for label, frame in labelled), indices)
 
-    pick = files._Pictures.pick
-    monkeypatch.setattr(files._Pictures, "pick", counting)
+    pick = files._pick
+    monkeypatch.setattr(files, "_pick", counting)
     assert [number_in(f) for f in read_frames(path, [2, 86])] == [2, 86]
     assert len(labels) <= 3 + 3  # 0, 1, 2 of the first group; 84, 85, 86 of the last
     labels.clear()
@@ -103,11 +103,11 @@ def test_only_the_groups_of_wanted_frames_are_labels(tmp_path, monkeypatch):
 
 def test_frames_that_nothing_leans_on_are_not_labels(tmp_path, monkeypatch):
     path = encode(tmp_path / "clip.mp4", range(90), g="250", bf="3")
-    pick, labels = files._Pictures.pick, []
+    pick, labels = files._pick, []
     monkeypatch.setattr(
-        files._Pictures,
-        "pick",
-        lambda self, frames, indices: pick(self, (labels.append(1) or f for f in frames), indices),
+        files,
+        "_pick",
+        lambda upright, frames, indices: pick(upright, (labels.append(1) or f for f in frames), indices),
     )
     for index in range(85, 90):  # wanted ones are, whether others lean on them or not
         assert [number_in(f) for f in read_frames(path, [index])] == [index]
