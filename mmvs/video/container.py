@@ -54,12 +54,8 @@ def opened(
     quick = not probe and Path(name).suffix.lower() in (".mp4", ".m4v", ".mov")
     options = {"format_whitelist": ",".join(FORMATS + STREAMED * bool(address)), "pattern_type": "none"}
     try:
-        with av.open(
-            str(name) if address else f"file:{name}",  # "12:30.mp4" is no protocol "12"
-            container_options=options,
-            stream_options=[{"skip_frame": "all"}] if quick else [],
-            **LATIN,
-        ) as container:
+        # "12:30.mp4" is no protocol "12".
+        with _container(str(name) if address else f"file:{name}", options, quick) as container:
             stream = _video_stream(name, container)
             stream.codec_context.thread_count, stream.codec_context.thread_type = (
                 (0, "AUTO") if threads else (1, "NONE")
@@ -70,6 +66,19 @@ def opened(
         raise VideoError(f"{name}: not a video{_kind(name)}: replace the file") from error
     except FFmpegError as error:
         raise VideoError(f"{name}: not a video, or damaged ({error.strerror}): replace the file") from error
+
+
+def _container(address: str, options: dict[str, str], quick: bool) -> av.container.InputContainer:
+    if quick:
+        try:
+            return av.open(
+                address, container_options=options, stream_options=[{"skip_frame": "all"}], **LATIN
+            )
+        except FFmpegError:
+            raise
+        except ValueError:  # of PyAV: no MP4, whatever its name says, and its streams show later
+            pass
+    return av.open(address, container_options=options, **LATIN)
 
 
 def _video_stream(name: str | Path, container: av.container.InputContainer) -> av.VideoStream:
