@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from mmvs.files import regular, whole, write_text
 
+SEAL = b"mmvs-crc32:"  # begins the comment of a checkpoint
 SUMS = "SHA256SUMS"  # of a saved model's files; `sha256sum --check SHA256SUMS` compares them too
 
 
@@ -24,11 +27,12 @@ class CheckpointError(ValueError):
 def write(content: dict[str, Any], path: str | Path) -> None:
     """Write tensors and plain values, whole or not at all, on any file system; OSError as the disk does.
 
-    The file is torch's: a zip archive that keeps a CRC-32 of every record, which `read` compares.
+    The file is torch's: a zip archive, whose comment is the CRC-32 of all that stands before it.
     """
-    with whole(path, durable=True) as partial, partial.open("wb") as file:
+    with whole(path, durable=True) as partial, partial.open("w+b") as file:
         try:
             torch.save(content, file)
+            _seal(file)
         except RuntimeError as error:  # of torch's own end of the file, which hides that the disk is full
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
@@ -41,13 +45,11 @@ def read(path: str | Path, mmap: bool = True) -> dict[str, Any]:
     mmap  tensors are read from the file when they are used: for whoever copies them at once
 
     Nothing but tensors and plain values is unpickled. Raises FileNotFoundError; CheckpointError, naming the
-    file, where it is torn, damaged (each record is compared with its checksum) or of another kind.
+    file, where it is torn, damaged (it is compared with its checksum) or of another kind.
     """
     path = Path(path)
     try:
-        with zipfile.ZipFile(regular(path)) as archive:  # torch itself compares no checksum
-            if damaged := archive.testzip():
-                raise ValueError(f"damaged at '{damaged}'")
+        _compare_seal(regular(path))
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         json.loads(content["mmvs"]["experiment"]), content["state_dict"].items(), content["global_step"]
         return content
@@ -57,6 +59,38 @@ def read(path: str | Path, mmap: bool = True) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is no checkpoint of mmvs.training, or damaged ({reason(error)})"
         ) from None
+
+
+def _seal(file: BinaryIO) -> None:
+    """Add the checksum of a zip archive without comment as its comment, as long as the last two bytes say."""
+    end = file.seek(-2, os.SEEK_END)
+    seal = SEAL + b"%08x" % _crc(file, end)
+    file.write(len(seal).to_bytes(2, "little") + seal)
+
+
+def _compare_seal(path: Path) -> None:
+    """ValueError where an archive is not what was written."""
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        if archive.comment.startswith(SEAL):
+            end = path.stat().st_size - len(archive.comment) - 2
+            if archive.comment != SEAL + b"%08x" % _crc(file, end):
+                raise ValueError("its checksum differs")
+            return
+        # Of an earlier version, or torch's own: every record has a checksum, which torch does not compare.
+        if damaged := archive.testzip():
+            raise ValueError(f"damaged at '{damaged}'")
+        if any(record.external_attr for record in archive.infolist()):  # torch would read a folder's as noise
+            raise ValueError("damaged in its list of records")
+
+
+def _crc(file: BinaryIO, end: int) -> int:
+    """CRC-32 of a file's first bytes; leaves the file there."""
+    file.seek(0)
+    crc, left = 0, end
+    while left and (part := file.read(min(left, 2**20))):
+        crc, left = zlib.crc32(part, crc), left - len(part)
+    file.seek(end)
+    return crc
 
 
 def write_sums(folder: Path, names: Iterable[str]) -> None:

@@ -104,6 +104,8 @@ class TrainedNetwork(
             return cls.from_checkpoint(best)
         if path.suffix == ".ckpt":
             raise FileNotFoundError(f"no checkpoint {path}")
+        if (path / WEIGHTS).exists():
+            raise CheckpointError(f"{path} has {WEIGHTS}, but no {CONFIG}: save or download the model anew")
         if str(where).count("/") != 1 or path.parent.is_dir():
             command = f"python -m mmvs train params/{path.name}.yaml"
             raise FileNotFoundError(f"no {best}: train the run first, with `make report` or `{command}`")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmvs import processes
+from mmvs import checkpoints, processes
 from mmvs.__main__ import main
 from mmvs.build import Built, build
 from mmvs.config import Experiment, Model, experiment
@@ -107,7 +107,7 @@ def checkpoint(trained: TrainedNetwork, folder: Path) -> Path:
         "global_step": 0,
         "mmvs": {"experiment": trained.experiment.model_dump_json()},
     }
-    torch.save(content, folder / "best.ckpt")
+    checkpoints.write(content, folder / "best.ckpt")
     return folder / "best.ckpt"
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from mmvs.data import expression_files
-from mmvs.data.csv_files import DataError, normalise, plain
+from mmvs.data.csv_files import DataError, normalise, plain, require_file
 from mmvs.data.expression_files import PICTURES, ListedExpression
 from mmvs.data.mask_tracks import MaskTracks
 from mmvs.video import files, folders
@@ -284,6 +284,7 @@ def number_of(frame: str, path: Path) -> int:
 
 def _read_labels(path: Path) -> np.ndarray:
     """The palette's indices, not its colours: those are the objects' numbers."""
+    require_file(path, "file: the frame is listed, put its mask there")
     try:
         with Image.open(path) as picture:
             if picture.mode not in ("P", "L", "1", "I", "I;16"):
@@ -292,8 +293,6 @@ def _read_labels(path: Path) -> np.ndarray:
                     "values are numbers of objects, 0 the background"
                 )
             return np.asarray(picture).astype(np.int32)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file: the frame is listed, put its mask there") from None
     except DataError:
         raise
     except (OSError, SyntaxError, ValueError) as error:

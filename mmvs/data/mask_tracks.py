@@ -49,7 +49,7 @@ class MaskTracks:
             with self.path.open("rb") as file:
                 file.seek(start)
                 codes = json.loads(file.read(end - start))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{self.path}, track '{track}': cannot be read ({error}): load it anew") from None
         if not isinstance(codes, list):
             raise DataError(f"{self.path}, track '{track}': expected a list of run lengths: replace the file")
@@ -108,7 +108,7 @@ def _index(path: Path) -> tuple[dict[str, Span], list[str]]:
     except OSError:
         raise DataError(f"{path}: no such file: it holds the split's masks, put it there") from None
     cache = path.with_name(f".mmvs_{path.stem}_index.json")
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         kept = json.loads(cache.read_text())
         if kept["file"] == stamp:
             return {track: tuple(span) for track, span in kept["tracks"].items()}, kept["repeated"]

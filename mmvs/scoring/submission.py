@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from mmvs.data.csv_files import DataError
+from mmvs.files import regular
 from mmvs.scoring.report import shorten
 
 LARGEST = 256 << 20  # bytes of a file inside a zip; a larger one is no mask
@@ -69,7 +70,7 @@ class Submission:
         inside = (self.top / name).as_posix()
         try:
             if not self.is_zip:
-                return (self.path / inside).read_bytes()
+                return regular(self.path / inside).read_bytes()
             member = self._members[inside]
             if member.file_size > LARGEST:
                 raise MaskError("damaged file", f"{member.file_size:,} bytes")

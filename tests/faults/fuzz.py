@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import traceback
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -288,11 +289,15 @@ def _serve(module: str, names: list[str], root: Path, seed: int, connection: Any
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    try:
+        parsers = import_module(module).PARSERS
+        bench = Bench([parsers[name] for name in names], root)
+    except Exception:
+        connection.send(("failed", traceback.format_exc()))
+        raise
     with open(os.devnull, "w") as nowhere:  # libraries complain about every mutation
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    parsers = import_module(module).PARSERS
-    bench = Bench([parsers[name] for name in names], root)
     while True:
         if not (child := os.fork()):
             connection.send(("ready", os.getpid()))
@@ -314,6 +319,7 @@ class Reader:
         self.process = context.Process(target=_serve, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
+        self.child = 0
         self.child = self._answer("ready")
 
     def __call__(self, number: int, name: str) -> tuple[str, Outcome]:
@@ -338,13 +344,16 @@ class Reader:
         """End the processes, and remove what they wrote."""
         self.process.kill()
         self.process.join()
-        with suppress(ProcessLookupError):
-            os.kill(self.child, signal.SIGKILL)
+        if self.child:
+            with suppress(ProcessLookupError):
+                os.kill(self.child, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _answer(self, expected: str) -> Any:
         kind, answer = self.connection.recv()
-        assert kind == expected, (kind, answer)
+        if kind != expected:
+            self.close()
+            raise RuntimeError(f"the reading process did not begin: {answer}")
         return answer
 
 

@@ -7,12 +7,14 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import tarfile
 from contextlib import closing
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import av
+import expression_trees
 import h5py
 import numpy as np
 import scipy.io
@@ -26,12 +28,14 @@ from mmvs.config import ConfigError, Flow
 from mmvs.data.a2d import A2DSentences
 from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.csv_files import DataError
+from mmvs.data.expression_videos import ExpressionVideos, MeViS, RefDAVIS17, RefYouTubeVOS
 from mmvs.data.jhmdb import JHMDBSentences
 from mmvs.data.words import encode
 from mmvs.flow.estimators import FlowError, estimator
 from mmvs.flow.store import FlowStore
 from mmvs.report.pages import write_index
 from mmvs.run_folder import CheckpointFolder, ReportError, RunFolder
+from mmvs.scoring import Request, score
 from mmvs.segmenter.job import SegmentJob
 from mmvs.trained import TrainedNetwork
 from mmvs.verify.tree import verify
@@ -203,6 +207,41 @@ def make_shapes(folder: Path) -> None:
     (folder / "moving_shapes.json").write_text(json.dumps(config.MovingShapes(**settings).model_dump()))
 
 
+EXPRESSIONS = {"mevis": MeViS, "ref-youtube-vos": RefYouTubeVOS, "ref-davis17": RefDAVIS17}
+SCORED = {"mevis": "valid_u", "ref-davis17": "valid"}  # data set → split
+SUBMISSIONS = Path(__file__).parents[1] / "scoring" / "trees.tar.xz"
+
+
+def make_expressions(name: str, folder: Path) -> None:
+    expression_trees.copy(name, folder / "tree")
+    shutil.rmtree(folder / "all-tree")
+
+
+def read_expressions(kind: type[ExpressionVideos], folder: Path) -> list[Any]:
+    return samples_of(kind(folder / "tree", "train"))
+
+
+def make_submission(name: str, folder: Path) -> None:
+    with tarfile.open(SUBMISSIONS) as archive:
+        archive.extractall(folder.parent / "trees", filter="data")
+    for part in (folder.parent / "trees" / name).iterdir():
+        shutil.move(part, folder / part.name)
+    shutil.rmtree(folder.parent / "trees")
+    for part in folder.iterdir():  # other submissions
+        if part.name.startswith("predictions") and part.name != "predictions":
+            shutil.rmtree(part)
+    (folder / "expected.json").unlink()
+    if name == "mevis":
+        shutil.make_archive(str(folder / "masks"), "zip", folder / "predictions")
+        shutil.rmtree(folder / "predictions")
+
+
+def read_score(name: str, folder: Path) -> Any:
+    masks = folder / ("masks.zip" if name == "mevis" else "predictions")
+    report = score(Request(masks, folder, name, SCORED[name], workers=1, progress=False))
+    return [report.record(), [str(fault) for fault in report.faults]]
+
+
 def read_verification(folder: Path) -> str:
     return verify(folder, progress=False).text()
 
@@ -325,6 +364,8 @@ YAML = ("run:", "&a [*a]", "<<: *a", "!!int ", "2024-01-01", "? ", "|", "- -", "
 JSON = ('"scores"', '"all"', '"fingerprint"', '"identity"', "\\ud800", "\\u0000", "1E400", "/*")
 CSV = ("v_one", "v_two", "clip", ",", ",,,", "0", "1 (copy)", "video_id", "../..", "\ufeff", "\u2028")
 
+DATA = (DataError, VideoError)
+
 PARSERS = {
     parser.name: parser
     for parser in (
@@ -335,10 +376,20 @@ PARSERS = {
         Parser("metrics", make_reports, read_metrics, (ReportError,), weight=2, tokens=JSON),
         Parser("finished", make_reports, read_finished, (), tokens=JSON),
         Parser("index", make_reports, read_index, (), tokens=JSON),
-        Parser("a2d", make_a2d, read_a2d, (DataError, VideoError), weight=3, tokens=CSV),
-        Parser("jhmdb", make_jhmdb, read_jhmdb, (DataError, VideoError), weight=3, tokens=CSV),
-        Parser("verify a2d", make_shapes, read_verification, (DataError,), tokens=CSV + JSON),
-        Parser("verify jhmdb", make_jhmdb, read_verification, (DataError,), tokens=CSV),
+        Parser("a2d", make_a2d, read_a2d, DATA, weight=3, tokens=CSV),
+        Parser("jhmdb", make_jhmdb, read_jhmdb, DATA, weight=3, tokens=CSV),
+        *(
+            Parser(name, partial(make_expressions, name), partial(read_expressions, kind), DATA, tokens=JSON)
+            for name, kind in EXPRESSIONS.items()
+        ),
+        *(
+            Parser(
+                f"score {name}", partial(make_submission, name), partial(read_score, name), DATA, tokens=JSON
+            )
+            for name in SCORED
+        ),
+        Parser("verify a2d", make_shapes, read_verification, DATA, tokens=CSV + JSON),
+        Parser("verify jhmdb", make_jhmdb, read_verification, DATA, tokens=CSV),
         Parser("clips", make_videos, read_clips, (VideoError,), weight=3),
         Parser("streams", make_videos, read_streams, (VideoError,), weight=3),
         Parser("pictures", make_pictures, read_pictures, (VideoError,)),

@@ -107,6 +107,21 @@ def test_no_byte_of_a_checkpoint_changes_unnoticed(run):
     assert outcomes["refused"] > 300
 
 
+def test_records_that_are_marked_as_folders_are_damage(run, tmp_path):
+    """torch's reader leaves the memory of such a record as it is, and compares no checksum."""
+    fit(run, progress=False)
+    content = bytearray(folder(run).best.read_bytes())
+    torch.save(
+        checkpoints.read(folder(run).best, mmap=False), tmp_path / "torch.ckpt"
+    )  # without our checksum
+    plain = bytearray((tmp_path / "torch.ckpt").read_bytes())
+    for name, archive in (("sealed", content), ("plain", plain)):
+        archive[archive.rindex(b"PK\x01\x02") + 38] |= 0x10  # MS-DOS's attribute of a folder
+        (tmp_path / name).write_bytes(archive)
+        with pytest.raises(CheckpointError, match=f"{name} is no checkpoint .*(checksum|list of records)"):
+            checkpoints.read(tmp_path / name)
+
+
 def test_a_pickle_in_the_last_checkpoint_is_not_run(run, tmp_path):
     class Evil:
         def __reduce__(self):
