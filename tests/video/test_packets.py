@@ -5,6 +5,7 @@ import struct
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
 
 from mmvs.video.files import VideoError, frame_count, read_frames
 from mmvs.video.stream import open_video
@@ -131,3 +132,43 @@ def test_a_file_that_lost_its_end_is_damaged(tmp_path, name, left):
     assert len(list(source)) < 40 and "cut short" in source.damage
     with pytest.raises(VideoError, match=f"{name}: cut short"):
         frame_count(path)
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv"])
+@pytest.mark.parametrize("begin", range(2, 48, 3))
+def test_no_cut_costs_a_frame_that_ffmpeg_shows(tmp_path, suffix, begin):
+    """Wherever a copy begins: the frames are those of FFmpeg's decoder, to the end, without damage."""
+    open_groups = "open-gop=1:keyint=10:min-keyint=10:bframes=3:scenecut=0:b-pyramid=none:repeat-headers=1"
+    whole = encode(tmp_path / "whole.ts", range(60), **{"x264-params": open_groups})
+    path = without(whole, tmp_path / f"cut{suffix}", lambda index, _: index < begin)
+    with av.open(str(path)) as container:
+        expected = [number_in(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+    shown, times = numbers(path)
+    assert shown == expected and shown[-1] == 59
+    assert times == [number - shown[0] for number in shown]
+
+
+def test_frames_of_h264_in_an_avi_keep_their_distance(tmp_path):
+    """An AVI says when its frames are decoded, which B-frames are not in the order of."""
+    path = encode(tmp_path / "clip.avi", range(40), g="12", bf="3")
+    assert numbers(path) == (list(range(40)), list(range(40)))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_turn_that_the_pictures_say_lasts_until_the_next(tmp_path, suffix):
+    """H.264's own message stands before key frames alone; it is that of all frames up to the next one."""
+    whole = encode(tmp_path / "whole.mp4", range(40), **CLOSED)
+    path = tmp_path / f"turned{suffix}"
+    with av.open(str(whole)) as old, av.open(str(path), "w") as new:
+        coded = old.streams.video[0]
+        stream = new.add_stream_from_template(coded)
+        add = BitStreamFilterContext("h264_metadata=display_orientation=insert:rotate=90", coded, stream)
+        for packet in [p for p in old.demux(coded) if p.size] + [None]:
+            for turned in add.filter(packet):
+                turned.stream = stream
+                new.mux(turned)
+    upright = [np.rot90(frame) for _, frame in open_video(whole)]
+    shown = [frame for _, frame in open_video(path)]
+    np.testing.assert_array_equal(np.stack(shown), np.stack(upright))
+    np.testing.assert_array_equal(read_frames(path, range(40)), np.stack(upright))
+    np.testing.assert_array_equal(read_frames(path, [17])[0], upright[17])
