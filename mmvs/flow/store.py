@@ -191,7 +191,9 @@ class FlowStore:
                     layout = {"shape": (count, *flow.shape), "chunks": (1, *flow.shape), "dtype": np.int16}
                     stored = file.create_dataset("flow", **layout, **DEFLATE)
                 stored[t] = np.rint(flow * STEPS).astype(np.int16)
-            file.attrs["fingerprint"] = json.dumps(self._fingerprint(video))
+            # Bytes of fixed length stand behind a checksum; text would lie in a heap without one, of which
+            # damage can keep HDF5 busy for ever.
+            file.attrs["fingerprint"] = np.bytes_(json.dumps(self._fingerprint(video)))
         return content
 
     def _frames(self, video_path: Path, count: int) -> Iterator[np.ndarray]:

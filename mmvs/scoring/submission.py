@@ -9,10 +9,12 @@ A folder around them all, such as Ref-YouTube-VOS's `Annotations`, is passed thr
 from __future__ import annotations
 
 import io
+import math
 import re
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +25,7 @@ from PIL import Image
 from mmvs.data.csv_files import DataError
 from mmvs.files import regular
 from mmvs.scoring.report import shorten
+from mmvs.video import pictures
 
 LARGEST = 256 << 20  # bytes of a file inside a zip; a larger one is no mask
 JUNK = ("__MACOSX",)  # what macOS adds to archives
@@ -83,18 +86,16 @@ class Submission:
     def mask(self, name: str) -> np.ndarray:
         """(H, W) bool, read as MeViS's script does: as grey, every value but 0 is the object."""
         content = self.read(name)
-        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
+        with _opened(content):  # refuses a size that nothing stands behind, which takes OpenCV half a minute
+            picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
         if picture is None:
             raise MaskError("damaged file")
         return picture != 0
 
     def labels(self, name: str) -> np.ndarray:
         """(H, W) integers, read as the DAVIS tool does: a palette's index or a grey value is the number."""
-        try:
-            with Image.open(io.BytesIO(self.read(name))) as picture:
-                labels = np.array(picture)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise error if isinstance(error, MaskError) else MaskError("damaged file") from None
+        with _opened(self.read(name)) as picture:
+            labels = np.array(picture)
         if labels.ndim != 2:
             raise MaskError("no object numbers", "a picture in colours, not a palette")
         return labels
@@ -153,6 +154,18 @@ class Submission:
             f"{self.path}: holds none of the {len(tops)} folders that belong there ({expected}); it holds "
             f"{shown or 'no folder'}: are data set and split those of the masks?"
         )
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    """A picture whose pixels are not read yet; MaskError where it is damaged, then or in the block."""
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            if math.prod(picture.size) > pictures.LARGEST:
+                raise MaskError("damaged file", f"{picture.width} x {picture.height} pixels")
+            yield picture
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise error if isinstance(error, MaskError) else MaskError("damaged file") from None
 
 
 class ExpressionMasks:

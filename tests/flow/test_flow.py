@@ -1,5 +1,6 @@
 """Flow has the right sign and size, and the store never hands out flow that is not the video's."""
 
+import json
 import math
 import os
 import pickle
@@ -250,6 +251,17 @@ def flip_one_bit_of_the_flow(path):
 def forget_the_fingerprint(path):
     with h5py.File(path, "a") as file:
         del file.attrs["fingerprint"]
+
+
+def test_the_fingerprint_stands_behind_a_checksum(store, video):
+    """Text of any length would lie in HDF5's heap, which has none: damage there can be read for ever."""
+    store.compute({"clip": video}, progress=False)
+    with h5py.File(store.path("clip")) as file:
+        assert file.attrs["fingerprint"].dtype.kind == "S"
+        fingerprint = json.loads(file.attrs["fingerprint"])
+    with h5py.File(store.path("clip"), "a") as file:  # as earlier versions wrote it
+        file.attrs["fingerprint"] = json.dumps(fingerprint)
+    assert store.compute({"clip": video}, progress=False).skipped == 1
 
 
 @pytest.mark.parametrize("damage", [truncate, empty, flip_one_bit_of_the_flow, forget_the_fingerprint])

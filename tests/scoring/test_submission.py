@@ -1,7 +1,10 @@
 """Folders and zips of masks: the same numbers from both, and what is refused by name."""
 
 import stat
+import struct
+import time
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -131,3 +134,21 @@ def test_nothing_is_unpacked_and_nothing_written(tree, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     tree.score(path)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("read", [Submission.mask, Submission.labels])
+def test_a_mask_that_claims_a_huge_size_is_refused_before_it_is_read(tmp_path, read):
+    """A PNG of 100 bytes that says it is 60,000 pixels wide and high: OpenCV fills all of them."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        sums = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + sums
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"\0" * 100)), chunk(b"IEND", b"")
+    (tmp_path / "video").mkdir()
+    (tmp_path / "video" / "mask.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    begin = time.process_time()
+    with pytest.raises(MaskError, match="damaged file"):
+        read(Submission(tmp_path, ["video"]), "video/mask.png")
+    assert time.process_time() - begin < 1
