@@ -84,7 +84,7 @@ class MovingShapes(Part):
 
     train_clips: int = Field(3000, ge=1)
     test_clips: int = Field(240, ge=1)
-    unseen_clips: int = Field(160, ge=1)  # (shape, colour, motion) combinations kept out of training
+    unseen_clips: int = Field(320, ge=1)  # (shape, colour, motion) combinations kept out of training
     height: int = Field(64, ge=32, multiple_of=2)  # pixels; H.264's 4:2:0 wants even sizes
     width: int = Field(64, ge=32, multiple_of=2)
     frames: int = Field(13, ge=9)  # per clip
@@ -92,7 +92,7 @@ class MovingShapes(Part):
     camera: float = Field(0.25, ge=0)  # largest drift of the camera, pixels per frame
     crf: int = Field(18, ge=0, le=51)  # H.264 constant rate factor: 0 lossless, 23 the usual, 51 worst
     seed: int = 0
-    generator: Literal[4] = 4  # raised when the same settings give other clips: old ones are stale
+    generator: Literal[5] = 5  # raised when the same settings give other clips: old ones are stale
 
 
 class Data(Part):
@@ -168,6 +168,7 @@ class Language(Part):
     heads: int = 4
     vocabulary: int = 400
     max_words: int = Field(64, ge=4)  # tokens, [CLS] and [SEP] included; longer sentences are cut
+    norm: Literal["layer", "batch"] = "layer"  # of the projected words and of their mean
 
 
 class Quirks(Part):
@@ -193,6 +194,7 @@ class Loss(Part):
     cross_modal: float = Field(0.1, ge=0)
     temporal: float = Field(0.1, ge=0)
     form: Literal["cosine", "contrastive"] = "contrastive"  # of the cross-modal term
+    aligned: Literal["encoded", "temporal"] = "encoded"  # what it compares: Za and Zl, or Ta and the summary
     temperature: float = Field(0.1, gt=0)  # of the contrastive form
 
     def decisive(self) -> dict[str, Any]:
@@ -215,10 +217,17 @@ class PublishedLoss(Part):
         return weights | form | ({} if self == PublishedLoss() else {"limit": self.limit})
 
 
+class Fusion(Part):
+    """Language-guided fusion: the dynamic filters of every cell."""
+
+    kernel: Literal[1, 3, 5] = 3  # side of a filter; 1: a gate
+
+
 class Multimodal(Part):
-    """The method's network; the four switches are the paper's ablation."""
+    """The method's network; the four switches are its ablation."""
 
     name: Literal["multimodal"] = "multimodal"
+    appearance: Literal["all", "target", "none"] = "all"  # whose is seen: all frames', the target frame's
     motion: bool = True
     transformer: bool = True
     language_guided: bool = True
@@ -227,6 +236,8 @@ class Multimodal(Part):
     heads: int = Field(8, ge=1)
     layers: int = Field(4, ge=1)  # of each: multi-modal encoder, temporal encoder, decoder
     level_widths: list[int] = [64, 128, 256]  # of the fusion, fine to coarse
+    time: Literal["added", "multiplied"] = "multiplied"  # how a token knows its frame: see transformer.py
+    fusion: Fusion = Fusion()
     mask_scale: int = Field(4, ge=1)  # how much finer than its cells the coarse mask is drawn
     dropout: float = Field(0.1, ge=0, lt=1)
     appearance_backbone: Backbone = Backbone()
@@ -234,7 +245,9 @@ class Multimodal(Part):
     language: Language = Language()
 
     @model_validator(mode="after")
-    def _heads_share_the_width(self) -> Multimodal:
+    def _sees_something(self) -> Multimodal:
+        if self.appearance == "none" and not self.motion:
+            raise ValueError("appearance: none and motion: false leave nothing to see")
         return _shared_by_heads(self)
 
     def decisive(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Segmentation and alignment terms (paper, section 3.5); Objective sums them by weight.
+"""Segmentation and alignment terms; Objective sums them by weight.
 
 The terms of the authors' code are in `mmvs.published.objective`.
 """
@@ -41,6 +41,11 @@ def symmetric_kl(one: Tensor, other: Tensor) -> Tensor:
     return ((p.exp() - q.exp()) * (p - q)).sum(-1).mean() / 2
 
 
+def cosines(maps: Tensor, language: Tensor) -> Tensor:
+    """Cosine of every cell of maps (N, D, hw) with language (N, D) of length 1 → (N, hw)."""
+    return torch.einsum("ndc,nd->nc", F.normalize(maps, dim=1), language)
+
+
 @dataclass
 class Judgement:
     """A prediction beside its ground truth, with what more than one term compares."""
@@ -60,17 +65,12 @@ class Judgement:
         return self.prediction.appearance.float().flatten(2), self.prediction.motion.float().flatten(2)
 
     @cached_property
-    def sentence(self) -> Tensor:
-        """(N, D), of length 1."""
-        return F.normalize(self.prediction.sentence.float(), dim=1)
-
-    @cached_property
-    def cosines(self) -> tuple[Tensor, Tensor]:
-        """Of every cell of appearance and of motion with the sentence, each (N, hw)."""
-        appearance, motion = (
-            torch.einsum("ndc,nd->nc", F.normalize(stream, dim=1), self.sentence) for stream in self.streams
-        )
-        return appearance, motion
+    def aligned(self) -> tuple[Tensor, Tensor]:
+        """What the cross-modal term compares: appearance (N, D, hw), and language (N, D) of length 1."""
+        encoded = self.loss.aligned == "encoded"
+        language = self.prediction.words if encoded else self.prediction.sentence
+        appearance = self.prediction.encoded.float().flatten(2) if encoded else self.streams[0]
+        return appearance, F.normalize(language.float(), dim=1)
 
     @cached_property
     def inside(self) -> Tensor:
@@ -82,11 +82,13 @@ class Judgement:
 def cross_modal_loss(judgement: Judgement) -> Tensor:
     """The cross-modal term of the alignment loss, a scalar.
 
-    `cosine`, the paper's: 1 - cos(appearance inside the object, sentence).
+    `loss.aligned` says of what: `encoded`, as the method does, of Za and the mean word of Zl; `temporal`, of
+    Ta and the sentence's summary. `cosine`, the method's: 1 - cos(appearance inside the object, language).
     `contrastive`: the sentence must be closer to cells of the object than to cells of the background and
     closer to its own object than to other sentences' objects (InfoNCE, van den Oord et al. 2018).
     """
-    (cosine, _), inside = judgement.cosines, judgement.inside
+    (appearance, language), inside = judgement.aligned, judgement.inside
+    cosine = cosines(appearance, language)
     if judgement.loss.form == "cosine":
         weight = inside / inside.sum(1, keepdim=True).clamp(min=1e-6)
         return 1 - (cosine * weight).sum(1).mean()
@@ -94,8 +96,8 @@ def cross_modal_loss(judgement: Judgement) -> Tensor:
     temperature, words = judgement.loss.temperature, judgement.batch.words
     share = (cosine / temperature).log_softmax(1)
     cells = -torch.logsumexp(share + inside.clamp(min=1e-6).log(), dim=1).mean()
-    objects = F.normalize(torch.einsum("ndc,nc->nd", judgement.streams[0], inside), dim=1)
-    scores = objects @ judgement.sentence.T / temperature  # (N objects, N sentences)
+    objects = F.normalize(torch.einsum("ndc,nc->nd", appearance, inside), dim=1)
+    scores = objects @ language.T / temperature  # (N objects, N sentences)
     own = torch.arange(len(scores), device=scores.device)
     others = ~torch.eye(len(scores), dtype=bool, device=scores.device)
     same = (words[:, None] == words[None]).all(2) & others
@@ -107,13 +109,16 @@ def cross_modal_loss(judgement: Judgement) -> Tensor:
 def temporal_loss(judgement: Judgement) -> Tensor:
     """The temporal term of the alignment loss, a scalar: the symmetric KL of Ta and Tm.
 
-    `cosine`, the paper's: of their channel distributions in every cell; zero for constant features, so that
+    `cosine`, the method's: of their channel distributions in every cell; zero for constant features, so that
     nothing stops a collapse. `contrastive`: both streams must look for the sentence in the same cells.
     """
     if judgement.loss.form == "cosine":
         appearance, motion = (stream.transpose(1, 2) for stream in judgement.streams)
     else:
-        appearance, motion = (cosine / judgement.loss.temperature for cosine in judgement.cosines)
+        sentence = F.normalize(judgement.prediction.sentence.float(), dim=1)
+        appearance, motion = (
+            cosines(stream, sentence) / judgement.loss.temperature for stream in judgement.streams
+        )
     return symmetric_kl(appearance, motion)
 
 

@@ -191,13 +191,15 @@ class ScoresByKind:
     ) -> None:
         """Add one sample to "all" and to its kind (None: only to "all"); score None: `foreground_score`.
 
+        A sample of kind "temporal-order" counts under "temporal" as well.
+
         The other arguments are those of SegmentationMetrics.update and SelectionAccuracy.update.
         """
         if kind == "all":
             raise ValueError("a kind of sentence cannot be called 'all': that is the name of their union")
         if score is None:
             score = foreground_score(probability, prediction)
-        for name in ("all",) if kind is None else ("all", kind):
+        for name in dict.fromkeys(["all"] if kind is None else ["all", kind.partition("-")[0], kind]):
             segmentation, selection = self._group(name)
             segmentation.update(prediction, target, score, position)
             selection.update(probability, masks, instance_id, position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from einops import rearrange
@@ -74,11 +75,13 @@ def sinusoid(positions: Tensor, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
+@lru_cache(maxsize=64)
 def grid_code(h: int, w: int, width: int, device: torch.device) -> Tensor:
-    """Code of every cell of an h x w map, rows and columns half of the width each: (h*w, width)."""
-    rows = sinusoid(torch.arange(h, device=device), width // 2)
-    columns = sinusoid(torch.arange(w, device=device), width - width // 2)
-    code = torch.cat([rows[:, None].expand(h, w, -1), columns[None].expand(h, w, -1)], dim=2)
+    """Code of every cell of an h x w map, rows and columns half of the width each, made once: (h*w, width)."""
+    with torch.inference_mode(False):  # it is kept, and a training may ask for it next
+        rows = sinusoid(torch.arange(h, device=device), width // 2)
+        columns = sinusoid(torch.arange(w, device=device), width - width // 2)
+        code = torch.cat([rows[:, None].expand(h, w, -1), columns[None].expand(h, w, -1)], dim=2)
     return rearrange(code, "h w d -> (h w) d")
 
 

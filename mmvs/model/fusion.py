@@ -1,25 +1,36 @@
-"""Language-guided feature fusion of one pyramid level (paper, section 3.4)."""
+"""Language-guided feature fusion of one pyramid level."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mmvs.model.attention import Attention, MaskHead
 
 
 class LanguageGuidedFusion(nn.Module):
-    """Appearance, in view of the sentence, makes dynamic filters; they gate appearance and motion."""
+    """Appearance, in view of the sentence, makes dynamic filters; they filter appearance and motion.
 
-    def __init__(self, width: int, coarser: int, language: int, heads: int):
+    kernel  side k of the filters, odd: every cell has its own, one k x k filter a channel, for both streams.
+            With 1, a filter is a gate, and each stream has its own
+    """
+
+    def __init__(self, width: int, coarser: int, language: int, heads: int, kernel: int):
         super().__init__()
+        self.kernel = kernel
         self.carry = nn.Conv2d(coarser, width, 1)
         self.read = nn.Linear(language, width)
         self.words = Attention(width, heads)
         self.norm = nn.GroupNorm(1, width)
-        self.filters = nn.Conv2d(width, 2 * width, 3, padding=1)
+        # A gate looks around its cell by a convolution, a k x k filter by being one.
+        around = 3 if kernel == 1 else 1
+        self.filters = nn.Conv2d(width, width * (kernel**2 if kernel > 1 else 2), around, padding=around // 2)
         self.fuse = nn.Sequential(
             nn.Conv2d(2 * width, width, 3, padding=1), nn.GroupNorm(1, width), nn.ReLU(inplace=True)
         )
@@ -51,11 +62,64 @@ class LanguageGuidedFusion(nn.Module):
         cells = rearrange(self.norm(appearance), "n d h w -> n (h w) d")
         read = self.words(cells, self.read(words), words_mask)
         read = rearrange(read, "n (h w) d -> n d h w", h=h)
-        filters = torch.tanh(self.filters(F.relu(appearance + read + appearance * read)))
-        by_appearance, by_motion = filters.chunk(2, dim=1)
-        gated = torch.cat([appearance * by_appearance + appearance, motion * by_motion + motion], dim=1)
-        features = self.fuse(gated)
+        # Within -1 and 1: on a CPU a hyperbolic tangent takes five times as long, for millions of them.
+        filters = F.hardtanh(self.filters(F.relu(appearance + read + appearance * read)))
+        streams = torch.stack([appearance, motion], dim=1)
+        if self.kernel == 1:
+            streams = streams + streams * filters.view_as(streams)
+        else:
+            streams = streams + Filtering.apply(streams, filters, self.kernel)
+        features = self.fuse(streams.flatten(1, 2))
         return features, self.head(features, sentence)
+
+
+class Filtering(torch.autograd.Function):
+    """Filter every cell of every channel by a filter of its own, with zeros around the map.
+
+    Shifted products that add up in place: for 24 sentences and 16 channels of 32 x 32 cells forward and
+    backward take 24 ms, 52 as single operations, and 127 by unfold, which copies the maps k*k times.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, streams: Tensor, filters: Tensor, kernel: int) -> Tensor:
+        """Sum over the taps of filter x neighbour, divided by k.
+
+        streams  (N, S, C, h, w)
+        filters  (N, k*k*C, h, w)  tap by tap, rows first; of each tap all channels
+        kernel   k, odd
+
+        Returns (N, S, C, h, w).
+        """
+        filters = filters.to(streams.dtype)
+        padded = F.pad(streams, 4 * (kernel // 2,))
+        out = torch.zeros_like(streams)
+        for tap, part in _neighbours(filters, kernel, streams):
+            out.addcmul_(tap[:, None], padded[part], value=1 / kernel)
+        ctx.save_for_backward(padded, filters)
+        ctx.kernel = kernel
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_out: Tensor) -> tuple[Tensor, Tensor, None]:
+        """The gradients by streams and by filters."""
+        padded, filters = ctx.saved_tensors
+        by_padded, by_filters = torch.zeros_like(padded), torch.empty_like(filters)
+        taps = zip(_neighbours(filters, ctx.kernel, by_out), _neighbours(by_filters, ctx.kernel, by_out))
+        for (tap, part), (by_tap, _) in taps:
+            by_padded[part].addcmul_(tap[:, None], by_out, value=1 / ctx.kernel)
+            by_tap.copy_((by_out * padded[part]).sum(1))
+        edge = ctx.kernel // 2
+        h, w = by_out.shape[-2:]
+        return by_padded[..., edge : edge + h, edge : edge + w], by_filters.div_(ctx.kernel), None
+
+
+def _neighbours(filters: Tensor, kernel: int, streams: Tensor) -> Iterator[tuple[Tensor, tuple]]:
+    """Every tap (N, C, h, w) of the filters, with the part of the padded streams that it multiplies."""
+    h, w = streams.shape[-2:]
+    for place, tap in enumerate(filters.chunk(kernel**2, dim=1)):
+        row, column = divmod(place, kernel)
+        yield tap, (..., slice(row, row + h), slice(column, column + w))
 
 
 class PlainFusion(nn.Module):

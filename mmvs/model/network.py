@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mmvs.config import Multimodal
 from mmvs.model.coarse import CoarseMask
-from mmvs.model.encoders import AppearanceEncoder, LanguageEncoder, MotionEncoder, NoMotion
+from mmvs.model.encoders import AppearanceEncoder, LanguageEncoder, MotionEncoder, NoPictures
 from mmvs.model.fusion import LanguageGuidedFusion, PlainFusion
 from mmvs.model.transformer import MultiModalVideoTransformer, NoTransformer
 from mmvs.schema import Batch, Observed, Prediction, Sentences
@@ -24,25 +24,21 @@ class Network(nn.Module):
     def __init__(self, model: Multimodal, vocabulary: int):
         super().__init__()
         d, heads, scale = model.width, model.heads, model.mask_scale
-        self.appearance = AppearanceEncoder(model.appearance_backbone)
-        self.motion = (
-            MotionEncoder(model.motion_backbone)
-            if model.motion
-            else NoMotion(self.appearance.widths, self.appearance.strides)
-        )
+        self.target_only = model.appearance == "target"
+        self.appearance, self.motion = _encoders(model)
         self.language = LanguageEncoder(model.language, vocabulary, d)
 
         self.appearance_necks = _necks(self.appearance.widths, [*model.level_widths, d])
         self.motion_necks = _necks(self.motion.widths, [*model.level_widths, d])
         self.coarse = CoarseMask(d, heads, scale)
         self.refine = (
-            MultiModalVideoTransformer(d, heads, model.layers, model.dropout, scale)
+            MultiModalVideoTransformer(d, heads, model.layers, model.dropout, scale, model.time)
             if model.transformer
             else NoTransformer(d, scale)
         )
         coarser = [*model.level_widths[1:], d]
         self.levels = nn.ModuleList(
-            LanguageGuidedFusion(width, above, d, heads)
+            LanguageGuidedFusion(width, above, d, heads, model.fusion.kernel)
             if model.language_guided
             else PlainFusion(width, above)
             for width, above in zip(model.level_widths, coarser, strict=True)
@@ -114,12 +110,14 @@ class Network(nn.Module):
         """
         words, sentence, mask, size = sentences.words, sentences.summary, sentences.mask, observed.size
         appearance, motion = (top[clip_of_sentence] for top in observed.tops)
+        if self.target_only:
+            appearance = appearance[:, target, None].expand_as(appearance)
         levels, count = [level[clip_of_sentence] for level in observed.levels], len(self.levels)
         pyramid = list(zip(self.levels, levels[:count], levels[count:], strict=True))
 
-        coarse = self.coarse(appearance, words, mask, sentence)
+        coarse = self.coarse(appearance, words, mask, sentence, target)
         refined = self.refine(words, mask, sentence, coarse.features, motion, target)
-        m0 = _enlarged(coarse.logits[:, target, None], size)
+        m0 = _enlarged(coarse.logits, size)
         decoder = m0 + _enlarged(refined.logits, size)
         logits, features = decoder, refined.features
         for fusion, fine_appearance, fine_motion in reversed(pyramid):
@@ -132,7 +130,9 @@ class Network(nn.Module):
             appearance=refined.appearance,
             motion=refined.motion,
             sentence=sentence,
-            attention=coarse.attention[:, target],
+            attention=coarse.attention,
+            encoded=refined.encoded,
+            words=refined.words,
         )
 
     def segment(
@@ -140,6 +140,15 @@ class Network(nn.Module):
     ) -> Tensor:
         """`decide`, for whoever needs the mask logits (N, 1, H, W) alone."""
         return self.decide(observed, sentences, clip_of_sentence, target).logits[:, None]
+
+
+def _encoders(model: Multimodal) -> tuple[nn.Module, nn.Module]:
+    """Of appearance and of motion; where the experiment leaves one out, its trivial twin."""
+    appearance = AppearanceEncoder(model.appearance_backbone) if model.appearance != "none" else None
+    motion = MotionEncoder(model.motion_backbone) if model.motion else None
+    if appearance is None:
+        return NoPictures(motion.widths, motion.strides), motion
+    return appearance, motion or NoPictures(appearance.widths, appearance.strides)
 
 
 def _necks(widths: list[int], model_widths: list[int]) -> nn.ModuleList:

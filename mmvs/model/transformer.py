@@ -1,4 +1,4 @@
-"""Stage 2: the multi-modal video transformer (paper, section 3.3)."""
+"""Stage 2: the multi-modal video transformer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from mmvs.model.attention import Block, MaskHead, grid_code, sinusoid
 class Refined(NamedTuple):
     """What the transformer hands on of the target frame."""
 
+    encoded: Tensor  # (N, D, h, w) Za
+    words: Tensor  # (N, D) mean word of Zl
     appearance: Tensor  # (N, D, h, w) Ta
     motion: Tensor  # (N, D, h, w) Tm
     features: Tensor  # (N, D, h, w) decoded, where the fusion starts
@@ -21,12 +23,19 @@ class Refined(NamedTuple):
 
 
 class MultiModalVideoTransformer(nn.Module):
-    """Multi-modal encoder within a frame, temporal encoder across frames, decoder for the target frame."""
+    """Multi-modal encoder within a frame, temporal encoder across frames, decoder for the target frame.
 
-    def __init__(self, width: int, heads: int, layers: int, dropout: float, scale: int):
+    time  how a token of the temporal encoder knows its frame: "added", by the sinusoid of its time that is
+          added before the multi-modal encoder, and no more; "multiplied": by that, and every channel is
+          multiplied by 1 + a linear map of the same sinusoid. Attention sums over time: what is only added
+          stays hidden there until a feed-forward layer has learned which motion came when
+    """
+
+    def __init__(self, width: int, heads: int, layers: int, dropout: float, scale: int, time: str):
         super().__init__()
         self.modality = nn.Parameter(0.02 * torch.randn(3, width))  # words, appearance, motion
         self.encoder = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.time = nn.Linear(width, width) if time == "multiplied" else None
         self.temporal_appearance = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.temporal_motion = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.decoder = nn.ModuleList(Block(width, heads, dropout, self_attention=True) for _ in range(layers))
@@ -43,7 +52,7 @@ class MultiModalVideoTransformer(nn.Module):
         motion: Tensor,
         target: int,
     ) -> Refined:
-        """Let words, appearance and motion inform each other, then gather over time.
+        """Let words, appearance and motion of each frame inform each other, then gather over time.
 
         words       (N, L, D)
         words_mask  (N, L) bool
@@ -58,15 +67,12 @@ class MultiModalVideoTransformer(nn.Module):
         length, cells = words.shape[1], h * w
         place = grid_code(h, w, width, words.device)
 
-        # Every frame's motion meets what the TARGET frame shows: had each frame its own appearance here,
-        # motion could be read off its differences, and `motion` would not tell what flow adds.
         # Time counts from the target frame, so that any number of frames will do.
         time = sinusoid(torch.arange(t, device=words.device) - target, width)[:, None]
-        appearance = rearrange(appearance, "n t d h w -> n t (h w) d")
-        shown = appearance[:, target, None] + place + self.modality[1] + time
-        motion = rearrange(motion, "n t d h w -> n t (h w) d") + place + self.modality[2] + time
+        appearance = rearrange(appearance, "n t d h w -> n t (h w) d") + (place + self.modality[1] + time)
+        motion = rearrange(motion, "n t d h w -> n t (h w) d") + (place + self.modality[2] + time)
         text = (words + self.modality[0])[:, None].expand(-1, t, -1, -1)
-        tokens = rearrange(torch.cat([text, shown, motion], dim=2), "n t k d -> (n t) k d")
+        tokens = rearrange(torch.cat([text, appearance, motion], dim=2), "n t k d -> (n t) k d")
         mask = torch.cat([words_mask, words_mask.new_ones(n, 2 * cells)], dim=1)
         for block in self.encoder:
             tokens = block(tokens, tokens, mask.repeat_interleave(t, dim=0))
@@ -74,30 +80,33 @@ class MultiModalVideoTransformer(nn.Module):
         zl, za, zm = tokens.split([length, cells, cells], dim=2)
 
         # A cell attends to itself at all times (divided attention: Bertasius et al. 2021, arXiv:2102.05095):
-        # among the T * hw tokens of the clip its own past would have to be found first. Appearance gathers,
-        # besides, what is in the clip: a summary of each frame, unmarked by time and place.
-        clip = appearance.mean(2)[:, None].expand(-1, cells, -1, -1).flatten(0, 1)  # (N*hw, T, D)
-        ta = self._over_time(self.temporal_appearance, za, target, clip)
-        tm = self._over_time(self.temporal_motion, zm, target)
+        # among the T * hw tokens of the clip its own past would have to be found first.
+        code = 1 if self.time is None else 1 + self.time(time)
+        ta = _over_time(self.temporal_appearance, za * code, target)
+        tm = _over_time(self.temporal_motion, zm * code, target)
 
         context = torch.cat([zl[:, target], ta, tm], dim=1)
         refined = self.query(torch.cat([ta, tm], dim=2)) + place
         for block in self.decoder:
             refined = block(refined, context, mask)
-        ta, tm, refined = (rearrange(x, "n (h w) d -> n d h w", h=h) for x in (ta, tm, self.norm(refined)))
-        return Refined(ta, tm, refined, self.head(refined, sentence))
+        maps = (za[:, target], ta, tm, self.norm(refined))
+        za, ta, tm, refined = (rearrange(x, "n (h w) d -> n d h w", h=h) for x in maps)
+        logits = self.head(refined, sentence)
+        return Refined(za, mean_word(zl[:, target], words_mask), ta, tm, refined, logits)
 
-    @staticmethod
-    def _over_time(
-        blocks: nn.ModuleList, frames: Tensor, target: int, beside: Tensor | None = None
-    ) -> Tensor:
-        """(N, T, hw, D), and (N*hw, K, D) to be read beside them → (N, hw, D) of the target frame."""
-        cells = frames.shape[2]
-        cell = rearrange(frames, "n t c d -> (n c) t d")
-        for i, block in enumerate(blocks):
-            context = cell if beside is None else torch.cat([cell, beside], dim=1)
-            cell = block(cell if i + 1 < len(blocks) else cell[:, target, None], context)
-        return rearrange(cell, "(n c) 1 d -> n c d", c=cells)
+
+def _over_time(blocks: nn.ModuleList, frames: Tensor, target: int) -> Tensor:
+    """(N, T, hw, D) → (N, hw, D) of the target frame."""
+    cells = frames.shape[2]
+    cell = rearrange(frames, "n t c d -> (n c) t d")
+    for i, block in enumerate(blocks):
+        cell = block(cell if i + 1 < len(blocks) else cell[:, target, None], cell)
+    return rearrange(cell, "(n c) 1 d -> n c d", c=cells)
+
+
+def mean_word(words: Tensor, mask: Tensor) -> Tensor:
+    """(N, L, D) and (N, L) bool → (N, D)."""
+    return (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
 
 
 class NoTransformer(nn.Module):
@@ -120,4 +129,5 @@ class NoTransformer(nn.Module):
         """Same contract as MultiModalVideoTransformer; of language, only the summary is read here."""
         ta, tm = appearance[:, target], motion[:, target]
         features = self.add(torch.cat([ta, tm], dim=1))
-        return Refined(ta, tm, features, self.head(features, sentence))
+        logits = self.head(features, sentence)
+        return Refined(ta, mean_word(words, words_mask), ta, tm, features, logits)

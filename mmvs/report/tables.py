@@ -12,7 +12,8 @@ from scipy import stats
 from mmvs.config import LADDER
 from mmvs.run_folder import Ladder, Result, RunFolder
 
-KINDS = ("appearance", "motion", "both", "temporal")  # of sentences, where a data set records them
+TEMPORAL = ("temporal-constant", "temporal-set", "temporal-order")
+KINDS = ("appearance", "motion", "both", "temporal", *TEMPORAL)  # of sentences, where a data set records them
 MEASURES = {
     "mean_iou": "mean IoU",
     "overall_iou": "overall IoU",

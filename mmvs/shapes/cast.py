@@ -29,9 +29,16 @@ def held_out(seed: int) -> frozenset[tuple[str, str, str]]:
 
 
 def draw_cast(recipe: str, rng: np.random.Generator) -> Cast:
-    """Draw three to five (looks, program) for "appearance", "motion", "both" or "temporal" sentences."""
+    """Draw three to five (looks, program) for sentences of a kind (language.KINDS)."""
     pool = _similar_looks(rng)
-    recipes = {"appearance": _all_different, "motion": _look_alikes, "both": _shared, "temporal": _ordered}
+    recipes = {
+        "appearance": _all_different,
+        "motion": _look_alikes,
+        "both": _shared,
+        "temporal-constant": _reversed,
+        "temporal-set": _not_reversed,
+        "temporal-order": _reversed,
+    }
     cast = recipes[recipe](pool, rng)
     spinning = {looks for looks, program in cast if looks.shape == "circle" and "spinning" in program}
     striped = {looks: Looks(looks.shape, looks.colour, looks.size, "stripes") for looks in spinning}
@@ -93,19 +100,24 @@ def _shared(pool: list[Looks], rng: np.random.Generator) -> Cast:
     return cast + [(looks, _steady(str(motion))) for looks, motion in zip(whose, theirs, strict=True)]
 
 
-def _ordered(pool: list[Looks], rng: np.random.Generator) -> Cast:
-    """Look-alikes, of whom at least two move alike at every moment: only the order of motions differs.
+def _reversed(pool: list[Looks], rng: np.random.Generator) -> Cast:
+    """Four look-alikes with all programs over two motions: two change, each the reverse of the other."""
+    motions = (str(m) for m in rng.choice(STEADY, 2, replace=False))
+    return [(pool[0], program) for program in product(motions, repeat=2)]
 
-    With four programs over two motions everyone is such a target; with three, one is.
+
+def _not_reversed(pool: list[Looks], rng: np.random.Generator) -> Cast:
+    """Look-alikes, of whom two move alike at every moment, and nobody shows another's motions in reverse.
+
+    With four programs from either of two motions to either of two others everyone is such a target; with
+    three, one is.
     """
-    first, second = (str(m) for m in rng.choice(STEADY, 2, replace=False))
     if rng.random() < 0.7:
-        programs = list(product((first, second), repeat=2))
-        extra = 0
-    else:
-        after = str(rng.choice([m for m in STEADY if m != second]))
-        before = str(rng.choice([m for m in STEADY if m != first]))
-        programs = [(first, second), (first, after), (before, second)]
-        extra = rng.integers(0, 2)
-    others = [(looks, _any_program(_motions(rng)[:3], rng)) for looks in pool[1 : 1 + extra]]
+        motions = [str(m) for m in rng.choice(STEADY, 4, replace=False)]
+        return [(pool[0], program) for program in product(motions[:2], motions[2:])]
+    first, second = (str(m) for m in rng.choice(STEADY, 2, replace=False))
+    after = str(rng.choice([m for m in STEADY if m != second]))
+    before = str(rng.choice([m for m in STEADY if m != first]))
+    programs = [(first, second), (first, after), (before, second)]
+    others = [(looks, _any_program(_motions(rng)[:3], rng)) for looks in pool[1 : 1 + rng.integers(0, 2)]]
     return [(pool[0], program) for program in programs] + others

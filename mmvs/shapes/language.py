@@ -3,17 +3,22 @@
 appearance  the looks alone are unique
 motion      at least two others look exactly the same; the motion, the same all through, is unique in the clip
 both        others share the looks, others share the motion, nobody shares both
-temporal    only the order of two motions is unique: in either phase a look-alike moves alike
+temporal-*  a program is unique, and the flow of no single frame tells whose: in either phase a look-alike
+            moves alike. What tells, among the bodies whose looks fit the words:
+  -constant the same motion all through: two frames, in any order
+  -set      two motions that nobody shows in the reverse order: their set, whichever came first
+  -order    two motions that somebody shows in the reverse order: only which came first
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from mmvs.shapes.scene import DIRECTIONS, Body, Program, Scene
 
-KINDS = ("appearance", "motion", "both", "temporal")
+TEMPORAL = ("temporal-constant", "temporal-set", "temporal-order")
+KINDS = ("appearance", "motion", "both", *TEMPORAL)
 MOVING = "moving"  # in a program: any direction
 
 
@@ -76,7 +81,7 @@ def kind_of(scene: Scene, target: int, description: Description) -> str | None:
     alike = [b for i, b in enumerate(scene.bodies) if i != target and b.looks == body.looks]
     if description.program:
         in_each_phase = (any(b.program[k] == body.program[k] for b in alike) for k in range(2))
-        return "temporal" if all(in_each_phase) else None
+        return _temporal_kind(scene, description) if all(in_each_phase) else None
     if description.motion is None:
         return "appearance"
     if body.program[0] != body.program[1]:
@@ -84,6 +89,14 @@ def kind_of(scene: Scene, target: int, description: Description) -> str | None:
     if denotes(scene, description.movement) == {target}:
         return "motion" if len(alike) >= 2 else None
     return "both" if len(denotes(scene, description.looks)) >= 2 else None
+
+
+def _temporal_kind(scene: Scene, description: Description) -> str:
+    first, second = description.program
+    if first == second:
+        return "temporal-constant"
+    reverse = replace(description, program=(second, first))
+    return "temporal-order" if denotes(scene, reverse) else "temporal-set"
 
 
 def describe(scene: Scene) -> list[tuple[int, str, Description]]:
