@@ -144,22 +144,38 @@ class Flow(Part):
     workers: int = Field(2, ge=1)  # processes
 
 
-class Backbone(Part):
-    """A ResNet: one of torchvision's by name, or a narrow one by its widths."""
+Freeze = Literal["norm", "stem", "all", "none"]  # of a backbone, for the whole training
 
-    name: str = "resnet50"  # torchvision's, or "narrow"
-    weights: str | None = "DEFAULT"  # torchvision's name of pretrained weights, a file, or None: random
+
+class Backbone(Part):
+    """An image encoder by name: of torchvision, timm or Hugging Face, or a narrow ResNet by its widths.
+
+    `freeze` holds weights and statistics as they are: `norm` those of batch normalisation, `stem` also all
+    that the finest level needs (stem and first stage), `all` everything, `none` nothing.
+    """
+
+    # A ResNet of torchvision, "timm:<name>", "hf:<hub id, folder or config.json>", or "narrow".
+    name: str = "resnet50"
+    # DEFAULT: the pretrained weights of that name; or a published name of weights, a file, or None: random.
+    weights: str | None = "DEFAULT"
     # Of "narrow": stem (stride 2), then strides 2, 4, 8. At least 8: with fewer channels, torch 2.15 on a CPU
     # of AVX2 writes beyond its memory in the gradient of a strided 1 x 1 convolution with channels last.
     widths: list[Annotated[int, Field(ge=8)]] = [16, 32, 64, 96]
     input: Literal["uv", "wheel"] = "wheel"  # motion only: raw flow, or rendered as a colour wheel
     flow_scale: float = Field(2.0, gt=0)  # motion, "uv" only: pixels per frame that count as 1
+    freeze: Freeze | None = None  # None: "norm" where weights are given, "none" where they are random
+
+    @property
+    def frozen(self) -> Freeze:
+        """What stays as it is."""
+        return self.freeze or ("norm" if self.weights else "none")
 
 
 class Language(Part):
-    """BERT: a local folder or hub name, or a small one trained from scratch.
+    """A text encoder of Hugging Face: a local folder or hub name; or a small BERT trained from scratch.
 
-    The path of a BERT's config.json gives its architecture with random weights, without a download.
+    BERT and its relatives (RoBERTa, MiniLM, XLM-R, ...) or the text part of CLIP, with a fast tokenizer. The
+    path of a config.json gives its architecture with random weights, without a download.
     """
 
     name: str = "bert-base-uncased"  # or "small": WordPiece vocabulary from the training sentences
@@ -168,6 +184,12 @@ class Language(Part):
     heads: int = 4
     vocabulary: int = 400
     max_words: int = Field(64, ge=4)  # tokens, [CLS] and [SEP] included; longer sentences are cut
+    freeze: Literal["all", "none"] = "none"
+
+    @property
+    def frozen(self) -> str:
+        """What stays as it is."""
+        return self.freeze
 
 
 class Quirks(Part):
@@ -177,6 +199,17 @@ class Quirks(Part):
     gate: bool = False  # the gate of appearance reads appearance, not motion
     dilation: bool = False  # of the motion backbone's last level only the first convolution is dilated
     border: bool = False  # the wheel's picture is padded with black, not with the white of no motion
+
+
+def _decisive(model: Multimodal | Published, exclude: set[str]) -> dict[str, Any]:
+    """The values of a model that decide its weights; `freeze` came after the first fingerprints."""
+    values = model.model_dump(mode="json", exclude=exclude)
+    for name in ("appearance_backbone", "motion_backbone", "language"):
+        part = getattr(model, name)
+        default = type(part).model_fields["freeze"].default
+        if part.frozen == part.model_copy(update={"freeze": default}).frozen:
+            values[name].pop("freeze")
+    return values
 
 
 def _shared_by_heads(part: Any) -> Any:
@@ -239,19 +272,21 @@ class Multimodal(Part):
 
     def decisive(self) -> dict[str, Any]:
         """The values that decide the trained weights; `fingerprint` hashes them, and is older than `name`."""
-        return self.model_dump(mode="json", exclude={"name"})
+        return _decisive(self, exclude={"name"})
 
 
 class AppearanceBackbone(Backbone):
-    """As the authors' code has it."""
+    """As the authors' code has it, which freezes nothing."""
 
     name: str = "resnet101"
+    freeze: Freeze | None = "none"
 
 
 class MotionBackbone(Backbone):
-    """As the authors' code has it."""
+    """As the authors' code has it, which freezes nothing."""
 
     name: str = "resnet34"
+    freeze: Freeze | None = "none"
 
 
 class ShortLanguage(Language):
@@ -280,6 +315,16 @@ class Published(Part):
         return True
 
     @model_validator(mode="after")
+    def _backbones_are_resnets(self) -> Published:
+        for backbone in (self.appearance_backbone, self.motion_backbone):
+            if ":" in backbone.name:
+                raise ValueError(
+                    f"backbone '{backbone.name}': the published network dilates ResNets: give one of "
+                    "torchvision's, or 'narrow'"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _heads_share_the_width(self) -> Published:
         return _shared_by_heads(self)
 
@@ -290,7 +335,7 @@ class Published(Part):
         """
         unchanged = {"quirks"} if self.quirks == Quirks() else set()
         switches = {"motion": True, "transformer": True, "language_guided": True}
-        return switches | self.model_dump(mode="json", exclude=unchanged)
+        return switches | _decisive(self, exclude=unchanged)
 
 
 Model = Multimodal | Published
@@ -304,6 +349,7 @@ class Training(Part):
     rate: float = Field(1e-4, gt=0)  # of everything that is not pretrained
     backbone_rate: float = Field(2e-5, gt=0)
     language_rate: float = Field(2e-5, gt=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)  # of both: a layer's rate is this share of the next one's
     weight_decay: float = Field(0.01, ge=0)
     warmup: int = Field(1000, ge=0)  # steps
     clip: float = Field(1.0, gt=0)  # gradient norm
@@ -383,6 +429,8 @@ class Experiment(Part):
             decisive["data"].pop("gap")
         if self.training.skip_nonfinite == 0:
             decisive["training"].pop("skip_nonfinite")
+        if self.training.layer_decay == 1:
+            decisive["training"].pop("layer_decay")
         if not self.training.deterministic:
             decisive["training"].pop("deterministic")
         if not self.model.alignment:

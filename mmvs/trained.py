@@ -1,8 +1,8 @@
 """A trained network as one object: from a run, a checkpoint, the authors' file, a saved model, the hub.
 
 A saved model is a folder: weights (safetensors), config.json (the experiment), `language` (the tokenizer, and
-BERT's configuration), SHA256SUMS of all these, and a model card. Loading it needs no pretrained weights of
-anything else, runs no code that came with it, and reads no file beside it.
+the architectures of BERT and of Hugging Face's backbones), SHA256SUMS of all these, and a model card. Loading
+it needs no pretrained weights of anything else, runs no code that came with it, and reads no file beside it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from mmvs import checkpoints, config
-from mmvs.build import build_empty, build_released
+from mmvs.build import build_empty, build_released, keep_architectures
 from mmvs.checkpoints import CheckpointError, reason
 from mmvs.config import ConfigError, Data, Experiment, Flow, resolve
 from mmvs.data.words import kept_tokenizer, tokenizer
@@ -211,7 +211,7 @@ class TrainedNetwork(
     def _save_pretrained(self, save_directory: Path) -> None:
         super()._save_pretrained(save_directory)
         self.tokenizer.save_pretrained(save_directory / LANGUAGE)
-        self.network.language.bert.config.save_pretrained(save_directory / LANGUAGE)
+        keep_architectures(self.network, save_directory / LANGUAGE)
         write_json(save_directory / CONFIG, self.experiment.model_dump(mode="json"))
         checkpoints.write_sums(save_directory, _parts(save_directory))
 

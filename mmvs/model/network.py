@@ -26,7 +26,7 @@ class Network(nn.Module):
         d, heads, scale = model.width, model.heads, model.mask_scale
         self.appearance = AppearanceEncoder(model.appearance_backbone)
         self.motion = (
-            MotionEncoder(model.motion_backbone)
+            MotionEncoder(model.motion_backbone, strides=self.appearance.strides)
             if model.motion
             else NoMotion(self.appearance.widths, self.appearance.strides)
         )

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
 from mmvs.config import AppearanceBackbone, MotionBackbone, Published, Quirks
-from mmvs.model.encoders import AppearanceEncoder, MotionEncoder, bert
+from mmvs.model.encoders import AppearanceEncoder, MotionEncoder
+from mmvs.model.language import language_model
 from mmvs.published.encoders import Context, PublishedLanguage, hold_resolution
 from mmvs.published.fusion import Contrast, PublishedFusion, resized
 from mmvs.published.recompute import recomputed
@@ -50,11 +51,13 @@ class PublishedNetwork(nn.Module):
         hold_resolution(self.appearance.body["layer4"], partly=False)
         hold_resolution(self.motion.body["layer4"], partly=model.quirks.dilation)
         reader = (
-            BertModel(BertConfig(), add_pooling_layer=False) if released else bert(model.language, vocabulary)
+            BertModel(BertConfig(), add_pooling_layer=False)
+            if released
+            else language_model(model.language, vocabulary)
         )
         if released or model.language.name != "small":
             reader.embeddings.requires_grad_(False)  # as published: fine-tuned without its vocabulary
-        self.language = PublishedLanguage(reader, d)
+        self.language = PublishedLanguage(reader, d, model.language.frozen)
 
         encoders = (self.appearance, self.motion)
         self.contexts = nn.ModuleList(Context(encoder.widths[-1], d) for encoder in encoders)

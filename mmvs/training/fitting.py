@@ -19,6 +19,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from mmvs import processes
+from mmvs.build import keep_architectures
 from mmvs.config import ConfigError, Experiment
 from mmvs.data import catalogue
 from mmvs.data.loaders import Loaders
@@ -144,7 +145,7 @@ def _keep_vocabulary(folder: Path, words: PreTrainedTokenizerBase, network: nn.M
     """Write what opening a checkpoint needs, so that it needs no download."""
     if not (folder / "config.json").exists():
         words.save_pretrained(folder)
-        network.language.bert.config.save_pretrained(folder)
+        keep_architectures(network, folder)
 
 
 def _set_aside_other_run(experiment: Experiment, folder: RunFolder) -> None:
