@@ -1,4 +1,4 @@
-"""Sentences to token ids: BERT's tokenizer, or a WordPiece vocabulary of the training sentences."""
+"""Sentences to token ids: a published tokenizer, or a WordPiece vocabulary of the training sentences."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ _MIRROR = {"left": "right", "right": "left"}
 
 
 def tokenizer(language: Language, folder: Path, sentences: Iterable[str]) -> PreTrainedTokenizerBase:
-    """The tokenizer of a run: the one in `folder`; else BERT's own, or for `small` a new one, kept there.
+    """The tokenizer of a run: the one in `folder`; else a published one, or for `small` a new one, kept.
 
-    A damaged one is made anew where there are sentences. Where `language.name` is a config.json, BERT's own
-    lies beside it. Raises OSError (of transformers) when `language.name` is neither a local folder nor on the
-    hub; ConfigError where the vocabulary is missing, with which every word would be unknown.
+    A damaged one is made anew where there are sentences. Where `language.name` is a config.json, the
+    published one lies beside it. Raises OSError (of transformers) when `language.name` is neither a local
+    folder nor on the hub; ConfigError where the vocabulary is missing (every word would be unknown), where
+    the tokenizer is not a fast one, or where it cannot pad.
     """
     sentences, kind = list(sentences), BertTokenizerFast if language.name == "small" else AutoTokenizer
     if (folder / "tokenizer.json").exists():
@@ -51,6 +52,15 @@ def _published_tokenizer(name: str) -> PreTrainedTokenizerBase:
         raise ConfigError(
             f"model.language.name: {place} holds no vocabulary, so that every word would be unknown: copy "
             "tokenizer.json, or vocab.txt, there"
+        )
+    if not words.is_fast:
+        raise ConfigError(
+            f"model.language.name: {place} has no fast tokenizer (a tokenizer.json): take another"
+        )
+    if words.pad_token_id is None:
+        raise ConfigError(
+            f"model.language.name: the tokenizer of {place} has no padding token, so that sentences of "
+            "several lengths make no batch: take a text encoder"
         )
     return words
 
@@ -86,7 +96,7 @@ def word_pieces(sentences: Iterable[str], size: int) -> dict[str, int]:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, sentences: list[str], max_words: int) -> tuple[Tensor, Tensor]:
-    """Tokenise N sentences: ids (N, L) int64 from [CLS] to [SEP], then padding, and its mask (N, L) bool.
+    """Tokenise N sentences: ids (N, L) int64, from BERT's [CLS] to [SEP], then padding; mask (N, L) bool.
 
     Raises ValueError on a sentence that shows nothing, or that is no text.
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmvs import processes
 from mmvs.build import build
@@ -16,6 +16,7 @@ from mmvs.config import Experiment
 from mmvs.data.training_clips import draw_seed
 from mmvs.metrics import SegmentationMetrics, binarise
 from mmvs.model.inference import as_scored
+from mmvs.model.layers import layers
 from mmvs.run_folder import RunFolder
 from mmvs.schema import Batch
 from mmvs.training.saving import NonFiniteError, advice
@@ -87,22 +88,25 @@ class NetworkTraining(lightning.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over the network's groups of parameters, each with its rate; warm-up, then cosine decay.
 
-        Matrices and kernels decay; biases and normalisations do not.
+        Matrices and kernels decay; biases and normalisations do not. With `layer_decay` below 1, the last
+        layer of a pretrained part learns at the part's rate, and each layer before it more slowly.
         """
         t = self.experiment.training
+        below = _layers_below_the_last(self.network) if t.layer_decay < 1 else {}
         rates = {"backbones": t.backbone_rate, "language": t.language_rate, "rest": t.rate}
         group_of = {p: name for name, group in self.network.parameter_groups().items() for p in group}
-        groups: dict[tuple[str, bool], list[Tensor]] = {}
+        groups: dict[tuple[str, int, bool], list[Tensor]] = {}
         for parameter in self.network.parameters():
-            groups.setdefault((group_of.get(parameter, "rest"), parameter.ndim > 1), []).append(parameter)
+            place = group_of.get(parameter, "rest"), below.get(parameter, 0), parameter.ndim > 1
+            groups.setdefault(place, []).append(parameter)
         optimizer = torch.optim.AdamW(
             {
                 "params": parameters,
-                "name": group if decays else f"{group} (no decay)",
-                "lr": rates[group],
+                "name": group + (f" -{depth}" if depth else "") + ("" if decays else " (no decay)"),
+                "lr": rates[group] * t.layer_decay**depth,
                 "weight_decay": t.weight_decay if decays else 0.0,
             }
-            for (group, decays), parameters in groups.items()
+            for (group, depth, decays), parameters in groups.items()
         )
 
         def share_of_rate(step: int) -> float:
@@ -134,3 +138,14 @@ class NetworkTraining(lightning.LightningModule):
         self.seconds = checkpoint["mmvs"]["seconds"]
         self.skipped = checkpoint["mmvs"].get("skipped", 0)
         torch.set_num_threads(checkpoint["mmvs"].get("threads", torch.get_num_threads()))
+
+
+def _layers_below_the_last(network: nn.Module) -> dict[nn.Parameter, int]:
+    """How far below the last layer of its encoder every parameter of a pretrained part lies."""
+    encoders = [part.body for part in (network.appearance, network.motion) if hasattr(part, "body")]
+    return {
+        parameter: depth
+        for encoder in [*encoders, network.language.bert]
+        for depth, layer in enumerate(reversed(layers(encoder)))
+        for parameter in layer
+    }
