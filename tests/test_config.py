@@ -96,6 +96,38 @@ def test_a_parameter_that_was_added_later_changes_no_older_fingerprint():
     assert config.experiment(model=gate).fingerprint() == "775594de5e96"
 
 
+def test_freezing_and_layer_decay_change_the_fingerprint_only_where_they_change_the_training():
+    base = config.experiment().fingerprint()
+    norm = {"appearance_backbone": {"freeze": "norm"}}  # which is the default of pretrained backbones
+    assert config.experiment(model=norm).fingerprint() == base
+    random = {"appearance_backbone": {"weights": None}}
+    of_random = config.experiment(model=random).fingerprint()
+    random = {"appearance_backbone": {"weights": None, "freeze": "none"}}
+    assert config.experiment(model=random).fingerprint() == of_random
+    for parts in (
+        {"model": {"appearance_backbone": {"freeze": "none"}}},
+        {"model": {"motion_backbone": {"freeze": "stem"}}},
+        {"model": {"appearance_backbone": {"weights": None, "freeze": "norm"}}},
+        {"model": {"language": {"freeze": "all"}}},
+        {"training": {"layer_decay": 0.9}},
+    ):
+        assert config.experiment(**parts).fingerprint() not in (base, of_random), parts
+    published = {"name": "published", "motion_backbone": {"freeze": "none"}}
+    assert config.experiment(model=published).fingerprint() == "afeebcd94318"
+    published = {"name": "published", "motion_backbone": {"freeze": "norm"}}
+    assert config.experiment(model=published).fingerprint() != "afeebcd94318"
+
+
+def test_the_published_network_freezes_nothing_and_takes_resnets_alone():
+    model = config.experiment(model={"name": "published"}).model
+    assert model.appearance_backbone.frozen == model.motion_backbone.frozen == "none"
+    for name in ("timm:resnet18", "hf:microsoft/resnet-18"):
+        with pytest.raises(
+            config.ConfigError, match=f"backbone '{name}': the published network dilates ResNets"
+        ):
+            config.experiment(model={"name": "published", "motion_backbone": {"name": name}})
+
+
 def test_a_network_refuses_what_only_the_other_reads():
     for parts, named in (
         ({"model": {"quirks": {"gate": True}}}, "unknown parameter 'quirks' of Multimodal"),
