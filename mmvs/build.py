@@ -82,11 +82,11 @@ def build_empty(model: Model, vocabulary: int, architectures: Path) -> nn.Module
 
 def keep_architectures(network: nn.Module, folder: Path) -> None:
     """Write the architectures of all parts that Hugging Face built: opening them then needs no download."""
-    network.language.bert.config.save_pretrained(folder)
     for name in ("appearance", "motion"):
         net = getattr(getattr(getattr(network, name), "body", None), "net", None)
         if isinstance(config := getattr(net, "config", None), PreTrainedConfig):
             write_text(folder / ARCHITECTURES[f"{name}_backbone"], config.to_json_string())
+    network.language.bert.config.save_pretrained(folder)  # last: where it is, all is
 
 
 def build_released(file: str | Path) -> tuple[Model, nn.Module]:

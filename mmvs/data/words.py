@@ -111,6 +111,16 @@ def encode(tokenizer: PreTrainedTokenizerBase, sentences: list[str], max_words: 
     return tokens["input_ids"], tokens["attention_mask"].to(torch.bool)
 
 
+def readable_pieces(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[str]:
+    """Token ids as figures show them: without RoBERTa's and CLIP's marks of where words begin and end."""
+    pieces = tokenizer.convert_ids_to_tokens(ids)
+    marked = [any(mark in piece for mark in ("Ġ", "▁", "</w>")) for piece in pieces]
+    return [
+        tokenizer.convert_tokens_to_string([piece]).strip() if mark else piece
+        for piece, mark in zip(pieces, marked, strict=True)
+    ]
+
+
 def unseen_words(
     tokenizer: PreTrainedTokenizerBase, sentences: Iterable[str], language: Language
 ) -> list[str]:

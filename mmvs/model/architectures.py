@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
+from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedConfig
+from transformers.utils import logging
 
 from mmvs.config import resolve
 
@@ -44,6 +48,45 @@ def hub_config(name: str, known: Collection[str]) -> PreTrainedConfig:
             f"{name}: model_type '{config.model_type}' is none that can be used here: {_listed(known)}"
         )
     return config
+
+
+def pretrained(
+    kind: type,
+    config: PreTrainedConfig,
+    place: str | None,
+    weights: Mapping[str, Tensor] | None = None,
+    unpublished: Iterable[str] = (),
+    **options: Any,
+) -> nn.Module:
+    """A model of transformers with its weights, in float32, whatever precision they are stored in.
+
+    kind         class of the model
+    place        hub id or folder of the weights; or None, with `weights`
+    unpublished  how names of parameters begin that published weights may lack: they start anew
+
+    ValueError where something else of the model is not among the weights, or has another shape.
+    """
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # its report of what is left over (classifiers) is long, and no news
+    try:
+        model, report = kind.from_pretrained(
+            place,
+            config=config,
+            state_dict=weights,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # they are named below
+            output_loading_info=True,
+            **options,
+        )
+    finally:
+        logging.set_verbosity(verbosity)
+    missing = [key for key in report["missing_keys"] if not key.startswith(tuple(unpublished))]
+    if missing := [*missing, *(key for key, *_ in report["mismatched_keys"])]:
+        raise ValueError(
+            f"weights {place or ''} are not of this {kind.__name__}: nothing fits {len(missing)} of its "
+            f"tensors, the first is {missing[0]}"
+        )
+    return model
 
 
 def hub_place(name: str) -> str:

@@ -22,7 +22,7 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.resnet import BasicBlock, conv1x1
 
 from mmvs.config import Backbone, resolve
-from mmvs.model.architectures import hub_config, hub_place, kept_config
+from mmvs.model.architectures import hub_config, hub_place, kept_config, pretrained
 
 BASIC = ("resnet18", "resnet34")  # of basic blocks, which torchvision cannot dilate
 RESNETS = ("resnet", "resnext", "wide_resnet")  # how torchvision's names of them begin
@@ -107,8 +107,8 @@ def feature_maps(net: nn.Module, images: Tensor) -> list[Tensor]:
 
 
 def reached(module: nn.Module, channels: int, levels: slice = slice(None)) -> list[nn.Parameter]:
-    """Those parameters of a body that some of its levels depend on."""
-    parameters, training = list(module.parameters()), module.training
+    """Those trained parameters of a body that some of its levels depend on."""
+    parameters, training = [p for p in module.parameters() if p.requires_grad], module.training
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
         outputs = list(module.eval()(torch.randn(1, channels, 64, 96)).values())[levels]
         total = torch.stack([output.mean() for output in outputs]).sum()
@@ -164,10 +164,10 @@ def _torchvision(backbone: Backbone, channels: int, dilated: bool) -> nn.Module:
     if weights:
         _load(net, weights, backbone)
     if channels != 3:
-        pretrained = net.conv1.weight.detach()
+        of_pictures = net.conv1.weight.detach()
         net.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
         if backbone.weights:
-            net.conv1.weight.data = _for_channels(pretrained, channels)
+            net.conv1.weight.data = _for_channels(of_pictures, channels)
     return IntermediateLayerGetter(net, {f"layer{i}": str(i) for i in range(1, 5)})
 
 
@@ -264,26 +264,19 @@ def _hugging_face(backbone: Backbone, name: str, channels: int) -> Body:
     if weights:
         state = _state_dict(weights)
         place = None if state else hub_place(name if weights == "DEFAULT" else weights)
-        net, report = kind.from_pretrained(
-            place,
-            config=config,
-            state_dict=state,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,  # they are named below
-            output_loading_info=True,
-        )
         # A backbone has normalisations of its outputs that the classifier of the same weights did without.
-        missing = [key for key in report["missing_keys"] if not key.startswith("hidden_states_norms")]
-        if missing := [*missing, *(key for key, *_ in report["mismatched_keys"])]:
-            raise ValueError(_not_of_this(backbone, missing))
+        try:
+            net = pretrained(kind, config, place, state, unpublished=["hidden_states_norms"])
+        except ValueError as error:
+            raise ValueError(f"backbone '{backbone.name}' with weights {weights}: {error}") from None
     if channels != 3 or not weights:
-        pretrained = net.state_dict() if weights else {}
+        of_pictures = net.state_dict() if weights else {}
         config.num_channels = channels
         net = kind(config)
         net.load_state_dict(
             {
                 key: value if value.shape == net.state_dict()[key].shape else _for_channels(value, channels)
-                for key, value in pretrained.items()
+                for key, value in of_pictures.items()
             },
             strict=bool(weights),
         )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import inspect
 
-import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES, MODEL_MAPPING
 
 from mmvs.config import Language, resolve
-from mmvs.model.architectures import hub_config, hub_place, kept_config
+from mmvs.model.architectures import hub_config, hub_place, kept_config, pretrained
 
 READERS = {*MODEL_FOR_MASKED_LM_MAPPING_NAMES, "clip_text_model"}
 
@@ -36,7 +35,7 @@ def language_model(language: Language, vocabulary: int) -> nn.Module:
     if architecture:
         model = kind(config, **pooling)
     else:
-        model = kind.from_pretrained(hub_place(name), config=config, dtype=torch.float32, **pooling)
+        model = pretrained(kind, config, hub_place(name), **pooling)
     if (most := _positions(model)) is not None and language.max_words > most:
         raise ValueError(
             f"model.language.max_words: {language.max_words}, but {name} reads {most} word pieces: give at "

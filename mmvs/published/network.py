@@ -55,8 +55,14 @@ class PublishedNetwork(nn.Module):
             if released
             else language_model(model.language, vocabulary)
         )
+        if reader.config.model_type == "clip_text_model":
+            raise ValueError(
+                "model.language.name: the published network reads a sentence by its first token, which knows "
+                "nothing of the others in CLIP: take BERT or a relative"
+            )
         if released or model.language.name != "small":
-            reader.embeddings.requires_grad_(False)  # as published: fine-tuned without its vocabulary
+            embeddings = getattr(reader, "embeddings", None) or reader.get_input_embeddings()
+            embeddings.requires_grad_(False)  # as published: fine-tuned without its vocabulary
         self.language = PublishedLanguage(reader, d, model.language.frozen)
 
         encoders = (self.appearance, self.motion)

@@ -24,10 +24,12 @@ from transformers import (
 
 from mmvs.build import build, build_empty, keep_architectures
 from mmvs.config import experiment
+from mmvs.data.catalogue import prepare
 from mmvs.data.words import encode, tokenizer
 from mmvs.model.inference import ready_for_inference
 from mmvs.schema import Prediction
 from mmvs.trained import TrainedNetwork
+from mmvs.training.fitting import fit
 
 SENTENCES = [
     "a red circle that goes up",
@@ -213,3 +215,23 @@ def test_frozen_text_encoders_stay_as_they_are(folder):
     assert reader.training and not any(part.training for part in reader.bert.modules())
     built.objective(built.network(batch), batch)["loss"].backward()
     assert not any(isinstance(m, nn.Dropout) and m.training for m in reader.bert.modules())
+
+
+def test_a_run_trains_goes_on_and_opens_again(folder, tmp_path, monkeypatch):
+    """Through checkpoints on disk, which need nothing of the folders that the parts came from."""
+    parts = tiny.parameters(tmp_path, steps=2, layer_decay=0.5)
+    part = {"name": f"hf:{folder / 'swin' / 'config.json'}", "weights": None, "freeze": "stem"}
+    parts["model"] |= {
+        "appearance_backbone": part,
+        "motion_backbone": {"name": "timm:test_vit3", "weights": None},
+    }
+    parts["model"] |= {"language": {"name": str(folder / "clip" / "config.json"), "max_words": 12}}
+    it = experiment(**parts)
+    prepare(it, progress=False)
+    trained = fit(it, progress=False)
+    names = {path.name for path in (it.folder / "checkpoints" / "vocabulary").iterdir()}
+    assert {"config.json", "appearance_backbone.json", "tokenizer.json"} <= names
+    monkeypatch.setattr("mmvs.model.backbones.hub_config", None)
+    monkeypatch.setattr("mmvs.model.language.hub_config", None)
+    again = TrainedNetwork.from_run(it.folder)
+    assert again.fingerprint() == trained.fingerprint()
