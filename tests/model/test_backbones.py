@@ -51,15 +51,22 @@ def atto(tmp_path_factory):
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    "name", ["timm:convnext_atto", "timm:vit_tiny_patch16_224", "timm:maxvit_pico_rw_256"]
+    "name",
+    [
+        "timm:convnext_atto",
+        "timm:vit_tiny_patch16_224",
+        "timm:maxvit_pico_rw_256",
+        "timm:swin_tiny_patch4_window7_224",
+    ],
 )
 @pytest.mark.parametrize("size", [(32, 32), (50, 75), (320, 16)])
 def test_any_size_gives_the_cells_of_its_strides(name, size):
-    """Also where the backbone takes one size alone (MaxViT)."""
+    """Also where the backbone takes one size alone (MaxViT), or gives channels last (timm's Swin)."""
     made = encoder(name)
     features = made.eval()(torch.zeros(1, 3, *size, dtype=torch.uint8))
     for level, stride in zip([*features.levels, features.top], made.strides, strict=True):
         assert level.shape[-2:] == (-(-size[0] // stride), -(-size[1] // stride)) and level.isfinite().all()
+    assert [level.shape[1] for level in [*features.levels, features.top]] == made.widths
 
 
 @torch.no_grad()
