@@ -315,6 +315,7 @@ class Training(Part):
     deterministic: bool = False  # on a GPU: the same weights at every run, more slowly (docs/reliability.md)
     validate_every: int = Field(1000, ge=1)  # steps; also how often a checkpoint is written
     validation_clips: int = Field(64, ge=1)  # drawn from the training videos and kept out of training
+    hold_out: Literal["videos", "frames"] = "videos"  # validation: whole videos, or each video's last frames
 
 
 class Evaluation(Part):
@@ -383,6 +384,8 @@ class Experiment(Part):
             decisive["data"].pop("gap")
         if self.training.skip_nonfinite == 0:
             decisive["training"].pop("skip_nonfinite")
+        if self.training.hold_out == "videos":
+            decisive["training"].pop("hold_out")
         if not self.training.deterministic:
             decisive["training"].pop("deterministic")
         if not self.model.alignment:
