@@ -16,6 +16,7 @@ from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import Source
 from mmvs.data.clips import Clips, collate
 from mmvs.data.csv_files import DataError
+from mmvs.data.mosaics import FixedMosaics
 from mmvs.data.training_clips import TrainingClips
 
 
@@ -30,7 +31,8 @@ class Loaders(lightning.LightningDataModule):
         hold_out = split_frames if t.hold_out == "frames" else split
         training, validation = hold_out(source.samples, t.validation_clips)
         self.training = TrainingClips(self._clips(training), experiment.seed)
-        self.validation = self._clips(validation)
+        clips = self._clips(validation)
+        self.validation = FixedMosaics(clips) if experiment.data.mosaic else clips
         workers = experiment.data.workers
         self.options: dict[str, Any] = {
             "collate_fn": collate(words, experiment.model.language.max_words),
