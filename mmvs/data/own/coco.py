@@ -37,7 +37,7 @@ def read(content: bytes, name: str) -> Labels:
                 return _read_videos(root, name)
     except DataError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{name}: a value is missing or of another kind ({error}): export it anew") from None
     raise DataError(
         f'{name}: not COCO, which has "images" and "annotations"; nor YouTube-VIS, which has "videos" and '
@@ -109,6 +109,8 @@ def _read_list(records: list[Any], name: str) -> Labels:
         where = f"{name}, entry {number} (from 0)"
         code = next((one[key] for key in PIXELS if key in one), one)
         video, place = one.get("video"), one["frame"]
+        if not isinstance(place, (int, str)) or isinstance(place, bool):
+            raise DataError(f"{where}: frame {place!r} is neither a number from 0 nor a name")
         frame = frames.setdefault((video, place), LabelledFrame(where, video, place))
         frame.objects.append((_object(one) or "1", _draw(code, where)))
     return Labels(list(frames.values()))

@@ -52,7 +52,7 @@ def read(content: bytes, name: str) -> Labels:
     try:
         _add_images(root, name, labels)
         _add_tracks(root, name, labels)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{name}: an attribute is missing or no number ({error}): export it anew") from None

@@ -94,9 +94,9 @@ class Tree:
         self.root = root
         if root.exists() and not root.is_dir():
             raise DataError(f"{root}: is a file: name a folder, or one that does not exist yet")
+        self.lists = {split: self._list(split) for split in SPLITS}
         if root.is_dir() and (other := expression_files.data_set(root)) not in (None, OWN):
             raise DataError(f"{root}: holds {other}, as its owners publish it: name a folder of its own")
-        self.lists = {split: self._list(split) for split in SPLITS}
         self.meta = {split: self._meta(split) for split in SPLITS}
         self.faults: list[str] = []  # of what lies there
         self.videos: dict[str, Video] = {}
@@ -220,6 +220,8 @@ class Tree:
         content = expression_files.parsed(path) if path.exists() else {"videos": {}}
         if not isinstance(content, dict) or not isinstance(content.setdefault("videos", {}), dict):
             raise DataError(f'{path}: has no "videos": mend it, or remove it')
+        if wrong := [name for name, video in content["videos"].items() if not isinstance(video, dict)]:
+            raise DataError(f"{path}: video '{wrong[0]}' is no object in braces: mend it, or remove the file")
         return content
 
     def _paths(self, split: str) -> Iterable[Path]:

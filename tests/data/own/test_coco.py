@@ -94,12 +94,23 @@ def test_a_list_of_run_lengths():
         (b'{"images": [{}], "annotations": []}', "file_name"),
         (b'{"images": 3, "annotations": []}', "of another kind"),
         (b"[3]", "of another kind"),
+        (b'[{"frame": 1.5, "rle": {}}]', "frame 1.5 is neither a number from 0 nor a name"),
+        (
+            b'{"images": [{"id": 1, "file_name": "a", "height": Infinity, "width": 2}], "annotations": []}',
+            "kind",
+        ),
         (b'[{"video": "a"}]', "frame"),
     ],
 )
 def test_what_is_in_no_known_form_is_refused(content, named):
-    with pytest.raises(DataError, match=f"^a.json: .*{named}"):
+    with pytest.raises(DataError, match=f"^a.json.*{named}"):
         coco.read(content, "a.json")
+
+
+def test_more_masks_than_pictures_are_refused():
+    annotation = {"video_id": 1, "segmentations": [RUNS, RUNS]}
+    with pytest.raises(DataError, match="a.json: .*of another kind"):
+        read({"videos": [{"id": 1, "file_names": ["a/0.jpg"]}], "annotations": [annotation]})
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,17 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
         make(tmp_path / "file")
 
 
+@pytest.mark.parametrize("content", ["[", "[]", '{"videos": 3}', '{"videos": {"street": 3}}'])
+@pytest.mark.parametrize("name", ["train/meta.json", "meta_expressions/train/meta_expressions.json"])
+def test_a_damaged_list_is_named_and_left_alone(sources, name, content):
+    made(sources)
+    (sources / "own" / name).write_text(content)
+    before = files(sources / "own")
+    with pytest.raises(DataError, match=name):
+        made(sources)
+    assert files(sources / "own") == before
+
+
 def test_the_command_says_it_with_its_status(sources, capsys):
     clips = sorted((sources / "clips").iterdir())
     words = ["new-data", sources / "own", "--videos", *clips, "--sentences", sources / "sentences.csv"]
