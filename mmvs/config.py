@@ -42,6 +42,9 @@ LADDER: dict[str, dict[str, bool]] = {
 }
 
 
+MOSAIC = "mosaic:"  # before a data set's name: each sample beside another video (mmvs/data/mosaics.py)
+
+
 class NoDatesSafeLoader(yaml.SafeLoader):
     """YAML without dates, as papermill reads it: `run: 2024-01-01` is a name. A key stands there once."""
 
@@ -117,6 +120,7 @@ class Data(Part):
     gap: int = Field(0, ge=0)  # training: neighbours are 1 to `gap` frames apart, drawn; 0: `stride`
     sentences_per_clip: int = Field(3, ge=1)  # at most, in training; they share the backbones' work
     flip: float = Field(0.5, ge=0, le=1)  # chance of a mirrored clip: words left/right swap, u changes sign
+    mosaic: float = Field(0, ge=0, le=1)  # chance that a clip of another video stands in the same frame
     jitter: float = Field(0.1, ge=0)  # brightness and contrast; half of it saturation; hue stays
     cache: bool = False  # keep decoded clips in memory: for small data only
     workers: int = Field(4, ge=0)  # loader processes
@@ -124,7 +128,7 @@ class Data(Part):
 
     @model_validator(mode="after")
     def _roots_of_known_data_sets(self) -> Data:
-        used = [name.partition("-")[0] for name in (self.train_on, *self.evaluate_on)]
+        used = [name.removeprefix(MOSAIC).partition("-")[0] for name in (self.train_on, *self.evaluate_on)]
         known = dict.fromkeys([*type(self).model_fields["roots"].default, *used])
         for name in self.roots:
             if name not in known:
@@ -361,6 +365,7 @@ class Training(Part):
     deterministic: bool = False  # on a GPU: the same weights at every run, more slowly (docs/reliability.md)
     validate_every: int = Field(1000, ge=1)  # steps; also how often a checkpoint is written
     validation_clips: int = Field(64, ge=1)  # drawn from the training videos and kept out of training
+    hold_out: Literal["videos", "frames"] = "videos"  # validation: whole videos, or each video's last frames
 
 
 class Evaluation(Part):
@@ -427,10 +432,14 @@ class Experiment(Part):
         # These came after the first fingerprints: their defaults must not change them.
         if self.data.gap == 0:
             decisive["data"].pop("gap")
+        if self.data.mosaic == 0:
+            decisive["data"].pop("mosaic")
         if self.training.skip_nonfinite == 0:
             decisive["training"].pop("skip_nonfinite")
         if self.training.layer_decay == 1:
             decisive["training"].pop("layer_decay")
+        if self.training.hold_out == "videos":
+            decisive["training"].pop("hold_out")
         if not self.training.deterministic:
             decisive["training"].pop("deterministic")
         if not self.model.alignment:

@@ -40,7 +40,7 @@ class Exchanged(Dataset):
         self.sentences = [samples[i].sentence for i in range(len(samples))]
         of_video: dict[str, list[int]] = {}
         for i in range(len(samples)):  # an exchange within a video would keep sentences that fit
-            of_video.setdefault(samples[i].video_id, []).append(i)
+            of_video.setdefault(samples.scene(i), []).append(i)
         groups = [list(of_video.values())[v] for v in np.random.default_rng(seed).permutation(len(of_video))]
         grouped = np.concatenate(groups)
         # Sorted by video and rolled by the largest group, no sample meets its own video, unless that one
@@ -60,7 +60,8 @@ class Exchanged(Dataset):
 def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = True) -> Result:
     """Score a trained run on its data sets, at the videos' resolution, or load the scores that it has.
 
-    exchanged  also score with sentences exchanged between videos, as "<data set>-shuffled"
+    exchanged  also score with sentences exchanged between videos, as "<data set>-shuffled"; and, where every
+               sentence is trained on as well, the last mask of its training frames, as "<data set>-copied"
 
     Raises DataError where the truth of a data set is not known: its masks cannot be scored here.
     Writes `metrics.json` and `samples.csv` into the run's folder and returns the former's content.
@@ -83,6 +84,11 @@ def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = T
     for (name, shuffled), label in zip(evaluations, labels, strict=True):
         scores[label], table = _score(trained, name, sources[name], shuffled, progress)
         rows += [] if shuffled else table
+    first = experiment.data.evaluate_on[0]
+    if exchanged and (
+        copied := _score_copies(sources[first].samples, sources[experiment.data.train_on].samples)
+    ):
+        scores[f"{first}-copied"] = copied
     samples = {name: source.samples for name, source in sources.items()}
     lists = {name: one.samples_from for name, one in samples.items() if one.samples_from}
     seconds = {"training": trained.seconds, "evaluation": time.monotonic() - start}
@@ -165,6 +171,39 @@ def _score(
     if of_expressions:
         results["all"] |= of_expressions.compute()
     return results, rows
+
+
+def _score_copies(samples: AnnotatedVideos, training: AnnotatedVideos) -> dict[str, Any] | None:
+    """What it scores to copy each object's last mask in the training frames to all frames; None without one.
+
+    Of mosaics it is told in which half the object is. A floor where a part of each video is trained on.
+    """
+    if not {samples.scene(i) for i in range(min(1, len(samples)))} & set(training.videos):
+        return None  # other videos
+    last: dict[tuple[str, str], int] = {}
+    for j in range(len(training)):
+        key = training.scene(j), training[j].sentence
+        if key not in last or training[j].frame > training[last[key]].frame:
+            last[key] = j
+    scores, of_expressions = ScoresByKind(), ScoresOfExpressions() if _has_every_frame(samples) else None
+    masks: dict[tuple[str, str], np.ndarray] = {}
+    for i, sample in enumerate(samples):
+        key = samples.scene(i), sample.sentence
+        if key not in last:
+            return None
+        if key not in masks:
+            masks[key] = training.mask(last[key])
+        mask, truths = samples.place(i, masks[key]), samples.masks_in_frame(i)
+        truth = truths[sample.instance_id]
+        if mask.shape != truth.shape:
+            return None  # the two splits have videos of other sizes
+        scores.update(sample.kind, mask, truth, 1.0, mask.astype(np.float32), truths, sample.instance_id)
+        if of_expressions:
+            of_expressions.update(_expression(sample), mask, truth)
+    results = scores.compute()
+    if of_expressions:
+        results["all"] |= of_expressions.compute()
+    return results
 
 
 def _expression(sample: Sample) -> tuple[str, int, str]:

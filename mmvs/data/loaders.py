@@ -15,6 +15,8 @@ from mmvs.config import Experiment
 from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import Source
 from mmvs.data.clips import Clips, collate
+from mmvs.data.csv_files import DataError
+from mmvs.data.mosaics import FixedMosaics
 from mmvs.data.training_clips import TrainingClips
 
 
@@ -25,9 +27,12 @@ class Loaders(lightning.LightningDataModule):
         """source: the data set that is trained on; words: the run's tokenizer."""
         super().__init__()
         self.experiment, self.source = experiment, source
-        training, validation = split(source.samples, experiment.training.validation_clips)
+        t = experiment.training
+        hold_out = split_frames if t.hold_out == "frames" else split
+        training, validation = hold_out(source.samples, t.validation_clips)
         self.training = TrainingClips(self._clips(training), experiment.seed)
-        self.validation = self._clips(validation)
+        clips = self._clips(validation)
+        self.validation = FixedMosaics(clips) if experiment.data.mosaic else clips
         workers = experiment.data.workers
         self.options: dict[str, Any] = {
             "collate_fn": collate(words, experiment.model.language.max_words),
@@ -80,8 +85,36 @@ def split(samples: AnnotatedVideos, validation_clips: int) -> tuple[list[int], l
     for i in range(len(samples)):
         per_video.setdefault(samples[i].video_id, []).append(i)
     videos = sorted(per_video)
+    if len(videos) < 2:
+        raise DataError(
+            f"{samples.layout}: one video alone cannot both train and validate: set training: "
+            "{hold_out: frames}, or add videos"
+        )
     held_out = min(validation_clips, max(1, len(videos) // 5))
     order = torch.randperm(len(videos), generator=torch.Generator().manual_seed(0)).tolist()
     validation = [i for v in order[:held_out] for i in per_video[videos[v]]]
     training = [i for v in sorted(order[held_out:]) for i in per_video[videos[v]]]
+    return training, validation
+
+
+def split_frames(samples: AnnotatedVideos, validation_clips: int) -> tuple[list[int], list[int]]:
+    """Positions for training and for validation, which has the last labelled frames of each video.
+
+    validation_clips  how many frames are held out in all, about: at most a fifth of a video's, rounded up;
+                      none of a video that has but one
+    """
+    frames: dict[str, set[int]] = {}
+    for i in range(len(samples)):
+        frames.setdefault(samples[i].video_id, set()).add(samples[i].frame)
+    share = -(-validation_clips // len(frames))
+    first = {}  # frame of a video from which on it is held out
+    for video_id, own in frames.items():
+        count = min(share, -(-len(own) // 5), len(own) - 1)
+        first[video_id] = sorted(own)[len(own) - count] if count else max(own) + 1
+    training, validation = [], []
+    for i in range(len(samples)):
+        held_out = samples[i].frame >= first[samples[i].video_id]
+        (validation if held_out else training).append(i)
+    if not validation:
+        raise DataError(f"{samples.layout}: training needs a video with two labelled frames: label more")
     return training, validation
