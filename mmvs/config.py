@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mmvs.files import regular
 
@@ -101,7 +101,8 @@ class MovingShapes(Part):
 class Data(Part):
     """Which samples, and how a clip is cut, scaled and augmented."""
 
-    train_on: str = "a2d-train"
+    # A data set; several, whose clips are read equally often; or several with weights: {name: weight, ...}
+    train_on: str | list[str] | dict[str, float] = "a2d-train"
     evaluate_on: list[str] = Field(["a2d-test"], min_length=1)
     roots: dict[str, str] = {
         "a2d": "data/a2d-sentences",
@@ -126,13 +127,37 @@ class Data(Part):
     workers: int = Field(4, ge=0)  # loader processes
     moving_shapes: MovingShapes = MovingShapes()
 
+    @property
+    def training_sets(self) -> list[str]:
+        """Names of the data sets to train on."""
+        return [self.train_on] if isinstance(self.train_on, str) else list(self.train_on)
+
+    @field_validator("train_on", mode="before")
+    @classmethod
+    def _one_or_several_data_sets(cls, value: Any) -> Any:
+        names = [value] if isinstance(value, str) else value
+        weights = names.values() if isinstance(names, dict) else ()
+        if (
+            not isinstance(names, (list, dict))
+            or not names
+            or not all(isinstance(name, str) for name in names)
+            or len(set(names)) < len(names)
+            or not all(type(one) in (int, float) and 0 < one < float("inf") for one in weights)
+        ):
+            raise ValueError(
+                "expected a data set, a list of different ones, or weights above 0, such as "
+                f"{{mevis-train: 2, ref-youtube-vos-train: 1}}, not {value}"
+            )
+        return next(iter(names)) if len(names) == 1 else value
+
     @model_validator(mode="after")
     def _roots_of_known_data_sets(self) -> Data:
-        used = [name.removeprefix(MOSAIC).partition("-")[0] for name in (self.train_on, *self.evaluate_on)]
-        known = dict.fromkeys([*type(self).model_fields["roots"].default, *used])
-        for name in self.roots:
-            if name not in known:
-                raise ValueError(f"roots: unknown data set '{name}': {_hint(name, known)}")
+        names = [name.removeprefix(MOSAIC) for name in (*self.training_sets, *self.evaluate_on)]
+        known = type(self).model_fields["roots"].default
+        others = [one for one in names if not any(f"{one}-".startswith(f"{name}-") for name in known)]
+        for name in self.roots:  # a name in use is <data set>-<split>: either may have hyphens
+            if name not in known and not any(f"{one}-".startswith(f"{name}-") for one in others):
+                raise ValueError(f"roots: unknown data set '{name}': {_hint(name, [*known, *others])}")
         return self
 
 
@@ -348,6 +373,8 @@ Model = Multimodal | Published
 class Training(Part):
     """Optimisation, for Lightning."""
 
+    start_from: str | None = None  # fine-tuning: weights of a run's folder, checkpoint, saved model, hub id
+    start_anew: list[str] = []  # parts of the network that begin with weights of their own all the same
     steps: int = Field(30_000, ge=1)
     batch: int = Field(8, ge=1)  # clips
     rate: float = Field(1e-4, gt=0)  # of everything that is not pretrained
@@ -366,6 +393,12 @@ class Training(Part):
     validate_every: int = Field(1000, ge=1)  # steps; also how often a checkpoint is written
     validation_clips: int = Field(64, ge=1)  # drawn from the training videos and kept out of training
     hold_out: Literal["videos", "frames"] = "videos"  # validation: whole videos, or each video's last frames
+
+    @model_validator(mode="after")
+    def _anew_beside_something_old(self) -> Training:
+        if self.start_anew and self.start_from is None:
+            raise ValueError("start_anew: without start_from every part starts anew: set start_from")
+        return self
 
 
 class Evaluation(Part):
@@ -440,6 +473,9 @@ class Experiment(Part):
             decisive["training"].pop("layer_decay")
         if self.training.hold_out == "videos":
             decisive["training"].pop("hold_out")
+        for name in ("start_from", "start_anew"):
+            if not decisive["training"][name]:
+                decisive["training"].pop(name)
         if not self.training.deterministic:
             decisive["training"].pop("deterministic")
         if not self.model.alignment:

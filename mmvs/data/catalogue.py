@@ -12,7 +12,7 @@ from pathlib import Path
 from mmvs.config import MOSAIC, ConfigError, Data, Experiment, resolve
 from mmvs.data.a2d import A2DSentences
 from mmvs.data.annotated_videos import AnnotatedVideos, Row
-from mmvs.data.expression_videos import MeViS, OwnVideos, RefDAVIS17, RefYouTubeVOS
+from mmvs.data.expression_videos import ExpressionVideos, MeViS, OwnVideos, RefDAVIS17, RefYouTubeVOS
 from mmvs.data.jhmdb import JHMDBSentences
 from mmvs.data.mosaics import MosaicFlow, Mosaics
 from mmvs.data.moving_shapes import MovingShapes
@@ -46,6 +46,11 @@ def names() -> list[str]:
         for family, data_set in FAMILIES.items()
         for split in data_set.splits or ("",)
     ]
+
+
+def has_expressions(name: str) -> bool:
+    """Is it a data set of expressions, whose masks go to a server in a zip?"""
+    return not name.startswith(MOSAIC) and issubclass(FAMILIES[_parts(name)[0]], ExpressionVideos)
 
 
 def open(name: str, experiment: Experiment) -> Source:
@@ -100,7 +105,7 @@ def prepare(experiment: Experiment, progress: bool = True) -> dict[str, Summary]
 
 
 def _names_in_use(data: Data) -> list[str]:
-    return list(dict.fromkeys([data.train_on, *data.evaluate_on]))
+    return list(dict.fromkeys([*data.training_sets, *data.evaluate_on]))
 
 
 def _parts(name: str) -> tuple[str, str]:

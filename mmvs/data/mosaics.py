@@ -6,7 +6,7 @@ other, others side by side. The partner takes the size of the video that it join
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +83,18 @@ class Mosaics(AnnotatedVideos):
     def masks_in_frame(self, i: int) -> dict[int, np.ndarray]:
         """Instance id to mask, of the video that the sentence is about."""
         return {instance: self.place(i, mask) for instance, mask in self.base.masks_in_frame(i).items()}
+
+    def training_positions(self) -> np.ndarray:
+        """As of the data set itself."""
+        return self.base.training_positions()
+
+    def expression(self, i: int) -> Hashable:
+        """As of the data set itself."""
+        return self.base.expression(i)
+
+    def rivals(self, i: int, masks: Mapping[int, np.ndarray]) -> Collection[int]:
+        """As of the data set itself: those in the video that the sentence is about."""
+        return self.base.rivals(i, masks)
 
     def frames_with_truth(self, i: int) -> list[int]:
         """Those of the video that the sentence is about."""

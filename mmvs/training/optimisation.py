@@ -32,6 +32,7 @@ class NetworkTraining(lightning.LightningModule):
         built = build(experiment, vocabulary)
         self.network, self.objective = built.network, built.objective
         self.validation = SegmentationMetrics()
+        self.start: dict[str, Any] | None = None  # of a fine-tuning: the weights that it started from
         self.skipped = 0  # batches whose loss was no number
         self.seconds = 0.0  # of training, over all parts of a run that stopped and went on
         self._since = time.monotonic()
@@ -57,8 +58,7 @@ class NetworkTraining(lightning.LightningModule):
         """Leave out a batch whose loss is no number, as often as the experiment allows."""
         self.skipped += 1
         if self.skipped > self.experiment.training.skip_nonfinite:
-            samples = self.trainer.datamodule.source.samples
-            of_batch = (samples[i] for i in batch.samples)
+            of_batch = map(self.trainer.datamodule.sample, batch.samples)
             names = "; ".join(f"{s.video_id}, frame {s.frame + 1}: '{s.sentence}'" for s in of_batch)
             values = ", ".join(f"{name} {float(term.detach()):g}" for name, term in terms.items())
             folder = RunFolder.of(self.experiment).checkpoints
@@ -130,6 +130,7 @@ class NetworkTraining(lightning.LightningModule):
             "experiment": self.experiment.model_dump_json(),
             "seconds": self.seconds,
             "skipped": self.skipped,
+            **({"start": self.start} if self.start else {}),
             "threads": torch.get_num_threads(),
         }
 
@@ -137,6 +138,7 @@ class NetworkTraining(lightning.LightningModule):
         """Go on where the run stopped, with as many threads, which decide the last digits."""
         self.seconds = checkpoint["mmvs"]["seconds"]
         self.skipped = checkpoint["mmvs"].get("skipped", 0)
+        self.start = checkpoint["mmvs"].get("start")
         torch.set_num_threads(checkpoint["mmvs"].get("threads", torch.get_num_threads()))
 
 

@@ -126,14 +126,16 @@ def _without_mosaic(experiment):
 
 def test_validation_is_of_mosaics_too_and_holds_out_frames(run):
     data = run.training.model_copy(update={"hold_out": "frames", "validation_clips": 3})
-    loaders = Loaders(run.model_copy(update={"training": data}), catalogue.open("own-train", run), None)
-    samples = loaders.source.samples
-    assert isinstance(loaders.validation, FixedMosaics) and len(loaders.validation) == 3
-    held_out = [positions[0] for positions in loaders.validation.clips.positions]
+    loaders = Loaders(
+        run.model_copy(update={"training": data}), {"own-train": catalogue.open("own-train", run)}, None
+    )
+    samples, (validation,) = loaders.sources["own-train"].samples, loaders.validation.datasets
+    assert isinstance(validation, FixedMosaics) and len(validation) == 3
+    held_out = [positions[0] for positions in validation.clips.positions]
     assert sorted((samples[i].video_id, samples[i].frame) for i in held_out) == [("a", 5), ("b", 5), ("c", 3)]
     trained = {(samples[p[0]].video_id, samples[p[0]].frame) for p in loaders.training.clips.positions}
     assert len(trained) == 5 + 5 + 3 and not trained & {("a", 5), ("b", 5), ("c", 3)}
-    one, again = loaders.validation[1], loaders.validation[1]
+    one, again = validation[1], validation[1]
     assert torch.equal(one.frames, again.frames) and len(one.sentences) == 4
 
 
