@@ -124,11 +124,11 @@ class Data(Part):
 
     @model_validator(mode="after")
     def _roots_of_known_data_sets(self) -> Data:
-        used = [name.partition("-")[0] for name in (self.train_on, *self.evaluate_on)]
-        known = dict.fromkeys([*type(self).model_fields["roots"].default, *used])
-        for name in self.roots:
-            if name not in known:
-                raise ValueError(f"roots: unknown data set '{name}': {_hint(name, known)}")
+        known, used = type(self).model_fields["roots"].default, [self.train_on, *self.evaluate_on]
+        others = [one for one in used if not any(f"{one}-".startswith(f"{name}-") for name in known)]
+        for name in self.roots:  # a name in use is <data set>-<split>: either may have hyphens
+            if name not in known and not any(f"{one}-".startswith(f"{name}-") for one in others):
+                raise ValueError(f"roots: unknown data set '{name}': {_hint(name, [*known, *others])}")
         return self
 
 

@@ -23,7 +23,7 @@ from mmvs.flow.estimators import estimator
 from mmvs.metrics import ScoresByKind, ScoresOfExpressions, binarise, foreground_score
 from mmvs.provenance import provenance
 from mmvs.run_folder import Ladder, Result, RunFolder
-from mmvs.schema import Clip, Sample
+from mmvs.schema import Clip
 from mmvs.trained import TrainedNetwork
 from mmvs.training import fit
 
@@ -152,14 +152,16 @@ def _score(
             mask = binarise(answer.probability, trained.experiment.evaluation)
             truth = masks[sample.instance_id]
             score = foreground_score(answer.probability, mask)
-            means = {i: foreground_score(answer.probability, m) for i, m in masks.items()}
+            chosen_from = {i: masks[i] for i in samples.rivals(answer.index, masks)}
+            means = {i: foreground_score(answer.probability, m) for i, m in chosen_from.items()}
             coarse = intersection_over_union(answer.coarse > trained.experiment.evaluation.threshold, truth)
-            scores.update(sample.kind, mask, truth, score, answer.probability, masks, sample.instance_id)
+            objects = chosen_from, sample.instance_id
+            scores.update(sample.kind, mask, truth, score, answer.probability, *objects)
             if of_expressions:
-                of_expressions.update(_expression(sample), mask, truth)
+                of_expressions.update(samples.expression(answer.index), mask, truth)
             identity = [sample.video_id, sample.frame, sample.instance_id, sample.kind, sample.sentence]
             numbers = [round(value, 4) for value in (intersection_over_union(mask, truth), coarse, score)]
-            selected = int(max(means, key=means.get) == sample.instance_id)
+            selected = int(max(means, key=means.get) == sample.instance_id) if means else ""
             rows.append([name, answer.index, *identity, *numbers, selected])
     results = scores.compute()
     if of_expressions:
@@ -167,16 +169,11 @@ def _score(
     return results, rows
 
 
-def _expression(sample: Sample) -> tuple[str, int, str]:
-    """What the samples of an expression have in common."""
-    return sample.video_id, sample.instance_id, sample.sentence
-
-
 def _has_every_frame(samples: AnnotatedVideos) -> bool:
     """Are the samples of each expression all frames that have a truth? J and F are averages over videos."""
-    counts, first = Counter(map(_expression, samples)), {}
-    for i, sample in enumerate(samples):
-        first.setdefault(_expression(sample), i)
+    counts, first = Counter(map(samples.expression, range(len(samples)))), {}
+    for i in range(len(samples)):
+        first.setdefault(samples.expression(i), i)
     if max(counts.values(), default=0) < 2:
         return False
     return all(counts[one] == len(samples.frames_with_truth(i)) for one, i in first.items())

@@ -193,10 +193,21 @@ def test_the_run_without_flow_differs_in_nothing_but_flow():
     assert without.model_copy(update={"run": full.run, "model": with_flow}) == full
 
 
+@pytest.mark.parametrize("name", ["ref-youtube-vos-train", "my-own-set-train", "own-some-split"])
+def test_names_of_data_sets_may_have_hyphens(name):
+    family = {"own-some-split": "own"}.get(name, name.removesuffix("-train"))
+    assert config.Data(train_on=name, roots={family: "x"}).roots == {family: "x"}
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
         ({"data": {"roots": {"jhmb": "x"}}}, "data: .*roots: unknown data set 'jhmb': did you mean 'jhmdb'"),
+        ({"data": {"roots": {"ref": "x"}}}, "roots: unknown data set 'ref': "),
+        (
+            {"data": {"train_on": "ref-youtube-vos-train", "roots": {"ref": "x"}}},
+            "roots: unknown data set 'ref': ",
+        ),
         ({"training": {"rate": float("inf")}}, "training.rate: .*finite"),
         ({"training": {"rate": float("nan")}}, "training.rate: "),
         ({"data": {"evaluate_on": []}}, "data.evaluate_on: .*at least 1"),

@@ -7,7 +7,7 @@ and a line in `catalogue.FAMILIES`: the class says where videos and masks lie an
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -94,6 +94,35 @@ class AnnotatedVideos(Sequence[Sample]):
 
     def __getitem__(self, i: int) -> Sample:
         return self._samples[i]
+
+    def distinct_sentences(self) -> set[str]:
+        """Every sentence of the samples, once."""
+        return {sample.sentence for sample in self}
+
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of every sample its video's place in `videos`, and its frame: two arrays of whole numbers."""
+        number = {video_id: place for place, video_id in enumerate(self.videos)}
+        pairs = [(number[sample.video_id], sample.frame) for sample in self]
+        of_video, frames = np.array(pairs, np.int64).reshape(-1, 2).T
+        return of_video, frames
+
+    def training_positions(self) -> np.ndarray:
+        """Positions of the samples that may train, ascending: by default all of them."""
+        return np.arange(len(self))
+
+    def expression(self, i: int) -> Hashable:
+        """What sample i shares with the samples of the same expression, and with no others."""
+        sample = self[i]
+        return sample.video_id, sample.instance_id, sample.sentence
+
+    def rivals(self, i: int, masks: Mapping[int, np.ndarray]) -> Collection[int]:
+        """Instance ids that sample i's sentence chooses from, its own among them: by default all.
+
+        masks  `masks_in_frame(i)`
+
+        Empty where there is nothing to choose: the sentence is about nothing in the video.
+        """
+        return masks.keys()
 
     @property
     def videos(self) -> list[str]:

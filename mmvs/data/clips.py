@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -30,10 +31,7 @@ class Clips(Dataset):
     ):
         """samples and flow of the same videos; only: positions in `samples` to keep, None for all."""
         self.samples, self.flow, self.data = samples, flow, data
-        frames: dict[tuple[str, int], list[int]] = {}
-        for i in range(len(samples)) if only is None else only:
-            frames.setdefault((samples[i].video_id, samples[i].frame), []).append(i)
-        self.positions = list(frames.values())
+        self.positions = _by_frame(samples, np.arange(len(samples)) if only is None else np.asarray(only))
         self._cached: dict[int, Clip] = {}
 
     def __len__(self) -> int:
@@ -82,6 +80,21 @@ class Clips(Dataset):
             target=data.frames // 2,
             original_size=original,
         )
+
+
+def _by_frame(samples: AnnotatedVideos, positions: np.ndarray) -> list[list[int]]:
+    """Positions of samples that share a frame; frames in the order of their first sample."""
+    if not len(positions):
+        return []
+    of_video, frames = (numbers[positions] for numbers in samples.places())
+    _, first, group = np.unique(
+        of_video * (frames.max() + 1) + frames, return_index=True, return_inverse=True
+    )
+    group = np.argsort(np.argsort(first))[group]  # numbered in the order of their first sample
+    order = np.argsort(group, kind="stable")
+    ends = np.cumsum(np.bincount(group)).tolist()
+    ordered = positions[order].tolist()
+    return [ordered[start:end] for start, end in pairwise([0, *ends])]
 
 
 def collate(tokenizer: PreTrainedTokenizerBase, max_words: int) -> Callable[[list[Clip]], Batch]:

@@ -155,6 +155,13 @@ def _has_four_an_object(video: Any) -> bool:
     return len(expressions) == len(TEXTS) * len(objects) and all(len(own) == 1 for own in objects.values())
 
 
+def videos_present(pictures: Path) -> set[str]:
+    """Ids of the videos in a folder: names of folders, and of files without ".mp4"."""
+    if not pictures.is_dir():
+        return set()
+    return {path.name if path.is_dir() else path.name.removesuffix(".mp4") for path in pictures.iterdir()}
+
+
 def read(place: Place) -> Listing:
     """What a split lists. DataError where nothing of it can be used."""
     listing = _read_texts(place) if place.videos else _read_json(place)
@@ -208,7 +215,7 @@ def _videos_of_test(place: Place, listing: Listing) -> list[str]:
         return [video_id for video_id in listing.videos if video_id in others]
     if any(one.object_ids is not None for video in listing.videos.values() for one in video.expressions):
         return []
-    present = {path.stem for path in place.pictures.iterdir()} if place.pictures.is_dir() else set()
+    present = videos_present(place.pictures)
     return [video_id for video_id in listing.videos if video_id not in present] if present else []
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, Sampler, SequentialSampler
 from transformers import PreTrainedTokenizerBase
@@ -15,6 +16,7 @@ from mmvs.config import Experiment
 from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import Source
 from mmvs.data.clips import Clips, collate
+from mmvs.data.csv_files import DataError
 from mmvs.data.training_clips import TrainingClips
 
 
@@ -76,12 +78,22 @@ def split(samples: AnnotatedVideos, validation_clips: int) -> tuple[list[int], l
 
     validation_clips  how many videos are held out at most: never more than a fifth of all
     """
-    per_video: dict[str, list[int]] = {}
-    for i in range(len(samples)):
-        per_video.setdefault(samples[i].video_id, []).append(i)
+    per_video = _by_video(samples)
+    if not per_video:
+        raise DataError("there is no sample to train on: every sentence is about nothing in its video")
     videos = sorted(per_video)
     held_out = min(validation_clips, max(1, len(videos) // 5))
     order = torch.randperm(len(videos), generator=torch.Generator().manual_seed(0)).tolist()
     validation = [i for v in order[:held_out] for i in per_video[videos[v]]]
     training = [i for v in sorted(order[held_out:]) for i in per_video[videos[v]]]
     return training, validation
+
+
+def _by_video(samples: AnnotatedVideos) -> dict[str, list[int]]:
+    """Positions of the samples that may train, by video; made of arrays, as there can be millions."""
+    positions, videos = samples.training_positions(), samples.videos
+    of_video = samples.places()[0][positions]
+    order = np.argsort(of_video, kind="stable")
+    numbers, starts = np.unique(of_video[order], return_index=True)
+    groups = np.split(positions[order], starts[1:]) if len(numbers) else []
+    return {videos[number]: group.tolist() for number, group in zip(numbers, groups, strict=True)}

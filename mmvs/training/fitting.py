@@ -54,7 +54,7 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
     source.samples.require_truth(f"training on {experiment.data.train_on}")
     with one_at_a_time(folder.lock):
         _set_aside_other_run(experiment, folder)
-        sentences = {sample.sentence for sample in source.samples}
+        sentences = source.samples.distinct_sentences()
         words = tokenizer(experiment.model.language, checkpoints.vocabulary, sentences)
     alone = processes.count() == 1  # of several, the others would train on while the first waits
     with one_at_a_time(folder.training_lock, wait=alone) if processes.rank() == 0 else nullcontext():
