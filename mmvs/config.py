@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mmvs.files import regular
 
@@ -98,7 +98,8 @@ class MovingShapes(Part):
 class Data(Part):
     """Which samples, and how a clip is cut, scaled and augmented."""
 
-    train_on: str = "a2d-train"
+    # A data set; several, whose clips are read equally often; or several with weights: {name: weight, ...}
+    train_on: str | list[str] | dict[str, float] = "a2d-train"
     evaluate_on: list[str] = Field(["a2d-test"], min_length=1)
     roots: dict[str, str] = {
         "a2d": "data/a2d-sentences",
@@ -122,9 +123,32 @@ class Data(Part):
     workers: int = Field(4, ge=0)  # loader processes
     moving_shapes: MovingShapes = MovingShapes()
 
+    @property
+    def training_sets(self) -> list[str]:
+        """Names of the data sets to train on."""
+        return [self.train_on] if isinstance(self.train_on, str) else list(self.train_on)
+
+    @field_validator("train_on", mode="before")
+    @classmethod
+    def _one_or_several_data_sets(cls, value: Any) -> Any:
+        names = [value] if isinstance(value, str) else value
+        weights = names.values() if isinstance(names, dict) else ()
+        if (
+            not isinstance(names, (list, dict))
+            or not names
+            or not all(isinstance(name, str) for name in names)
+            or len(set(names)) < len(names)
+            or not all(type(one) in (int, float) and 0 < one < float("inf") for one in weights)
+        ):
+            raise ValueError(
+                "expected a data set, a list of different ones, or weights above 0, such as "
+                f"{{mevis-train: 2, ref-youtube-vos-train: 1}}, not {value}"
+            )
+        return next(iter(names)) if len(names) == 1 else value
+
     @model_validator(mode="after")
     def _roots_of_known_data_sets(self) -> Data:
-        known, used = type(self).model_fields["roots"].default, [self.train_on, *self.evaluate_on]
+        known, used = type(self).model_fields["roots"].default, [*self.training_sets, *self.evaluate_on]
         others = [one for one in used if not any(f"{one}-".startswith(f"{name}-") for name in known)]
         for name in self.roots:  # a name in use is <data set>-<split>: either may have hyphens
             if name not in known and not any(f"{one}-".startswith(f"{name}-") for one in others):

@@ -76,7 +76,7 @@ def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = T
         return result
 
     start, scores, rows = time.monotonic(), {}, []
-    names = dict.fromkeys([experiment.data.train_on, *experiment.data.evaluate_on])
+    names = dict.fromkeys([*experiment.data.training_sets, *experiment.data.evaluate_on])
     sources = {name: catalogue.open(name, experiment) for name in names}
     for name in experiment.data.evaluate_on:
         sources[name].samples.require_truth(f"scoring {name}")

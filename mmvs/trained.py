@@ -198,7 +198,7 @@ class TrainedNetwork(
         return super().generate_model_card(
             *args,
             run=self.experiment.run,
-            data=data.train_on,
+            data=", ".join(data.training_sets),
             frames=data.frames,
             stride=data.stride,
             size=data.size,

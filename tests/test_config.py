@@ -193,6 +193,32 @@ def test_the_run_without_flow_differs_in_nothing_but_flow():
     assert without.model_copy(update={"run": full.run, "model": with_flow}) == full
 
 
+def test_one_data_set_is_one_however_it_is_written():
+    plain = config.experiment(data={"train_on": "mevis-train"})
+    for written in (["mevis-train"], {"mevis-train": 2}):
+        other = config.experiment(data={"train_on": written})
+        assert other == plain and other.fingerprint() == plain.fingerprint()
+    several = [
+        ["mevis-train", "a2d-train"],
+        {"mevis-train": 1, "a2d-train": 2},
+        {"mevis-train": 2, "a2d-train": 2},
+    ]
+    prints = [config.experiment(data={"train_on": one}).fingerprint() for one in several]
+    assert len({*prints, plain.fingerprint()}) == 4
+    assert config.experiment(data={"train_on": several[1]}).data.training_sets == names
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[], {}, ["a2d-train"] * 2, [1], {"a2d-train": 0}, {"a2d-train": -1}, {"a2d-train": "x"}, 5, None],
+)
+def test_what_no_data_sets_are_is_refused(value):
+    with pytest.raises(
+        config.ConfigError, match="data.train_on: .*expected a data set, a list"
+    ):
+        config.experiment(data={"train_on": value})
+
+
 @pytest.mark.parametrize("name", ["ref-youtube-vos-train", "my-own-set-train", "own-some-split"])
 def test_names_of_data_sets_may_have_hyphens(name):
     family = {"own-some-split": "own"}.get(name, name.removesuffix("-train"))

@@ -94,7 +94,7 @@ def prepare(experiment: Experiment, progress: bool = True) -> dict[str, Summary]
 
 
 def _names_in_use(data: Data) -> list[str]:
-    return list(dict.fromkeys([data.train_on, *data.evaluate_on]))
+    return list(dict.fromkeys([*data.training_sets, *data.evaluate_on]))
 
 
 def _parts(name: str) -> tuple[str, str]:

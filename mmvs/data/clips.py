@@ -28,9 +28,16 @@ class Clips(Dataset):
         flow: FlowStore,
         data: Data,
         only: Sequence[int] | None = None,
+        offset: int = 0,
     ):
-        """samples and flow of the same videos; only: positions in `samples` to keep, None for all."""
-        self.samples, self.flow, self.data = samples, flow, data
+        """Clips of a data set, or of a part of it.
+
+        samples  samples of the data set
+        flow     of the same videos
+        only     positions in `samples` to keep; None: all of them
+        offset   of the positions that clips carry: data sets that are trained on together count on
+        """
+        self.samples, self.flow, self.data, self.offset = samples, flow, data, offset
         self.positions = _by_frame(samples, np.arange(len(samples)) if only is None else np.asarray(only))
         self._cached: dict[int, Clip] = {}
 
@@ -76,7 +83,7 @@ class Clips(Dataset):
             masks=None if masks is None else geometry.fit_masks(masks, data.size),
             valid=geometry.valid_area(data.size, original),
             sentences=[self.samples[i].sentence for i in positions],
-            samples=positions,
+            samples=[self.offset + i for i in positions],
             target=data.frames // 2,
             original_size=original,
         )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, DistributedSampler, Sampler, SequentialSampler
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    Sampler,
+    SequentialSampler,
+)
 from transformers import PreTrainedTokenizerBase
 
 from mmvs import processes
@@ -17,19 +24,30 @@ from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import Source
 from mmvs.data.clips import Clips, collate
 from mmvs.data.csv_files import DataError
+from mmvs.data.mixed_clips import MixedClips
 from mmvs.data.training_clips import TrainingClips
+from mmvs.schema import Sample
 
 
 class Loaders(lightning.LightningDataModule):
     """Batches of clips for training, and of held-out training videos for validation."""
 
-    def __init__(self, experiment: Experiment, source: Source, words: PreTrainedTokenizerBase):
-        """source: the data set that is trained on; words: the run's tokenizer."""
+    def __init__(self, experiment: Experiment, sources: Mapping[str, Source], words: PreTrainedTokenizerBase):
+        """sources: the data sets that are trained on, by name; words: the run's tokenizer."""
         super().__init__()
-        self.experiment, self.source = experiment, source
-        training, validation = split(source.samples, experiment.training.validation_clips)
-        self.training = TrainingClips(self._clips(training), experiment.seed)
-        self.validation = self._clips(validation)
+        self.experiment, self.sources = experiment, sources
+        parts = split_all(
+            {name: source.samples for name, source in sources.items()}, experiment.training.validation_clips
+        )
+        training = {name: self._clips(name, own) for name, (own, _) in parts.items()}
+        if len(training) == 1:
+            self.training: Dataset = TrainingClips(*training.values(), experiment.seed)
+        else:
+            weights = experiment.data.train_on if isinstance(experiment.data.train_on, dict) else None
+            self.training = MixedClips(training, experiment.seed, weights)
+        self.validation = ConcatDataset(
+            [self._clips(name, held_out) for name, (_, held_out) in parts.items()]
+        )
         workers = experiment.data.workers
         self.options: dict[str, Any] = {
             "collate_fn": collate(words, experiment.model.language.max_words),
@@ -52,8 +70,18 @@ class Loaders(lightning.LightningDataModule):
         batch = self.experiment.training.batch
         return DataLoader(self.validation, batch, sampler=sampler, **self.options)
 
-    def _clips(self, positions: list[int]) -> Clips:
-        return Clips(self.source.samples, self.source.flow, self.experiment.data, only=positions)
+    def sample(self, position: int) -> Sample:
+        """The sample that a batch names by its position: data sets count on from one to the next."""
+        for source in self.sources.values():
+            if position < len(source.samples):
+                return source.samples[position]
+            position -= len(source.samples)
+        raise IndexError(f"there are {-position} samples less")
+
+    def _clips(self, name: str, positions: list[int]) -> Clips:
+        source, names = self.sources[name], list(self.sources)
+        offset = sum(len(self.sources[before].samples) for before in names[: names.index(name)])
+        return Clips(source.samples, source.flow, self.experiment.data, positions, offset)
 
 
 class Batches(Sampler[range]):
@@ -71,6 +99,29 @@ class Batches(Sampler[range]):
     def __len__(self) -> int:
         """Steps of the whole training, also where the first of them are done: Lightning counts from 0."""
         return self.steps
+
+
+def split_all(
+    data_sets: Mapping[str, AnnotatedVideos], validation_clips: int
+) -> dict[str, tuple[list[int], list[int]]]:
+    """As `split`, of several data sets; each gives its part of the validation.
+
+    Some show the same pictures, as RefCOCO and RefCOCOg do: what validates one of them trains none.
+    """
+    share = max(1, validation_clips // len(data_sets))
+    parts = {name: split(samples, share) for name, samples in data_sets.items()}
+    if len(parts) == 1:
+        return parts
+    held_out = {
+        samples.video_path(video_id).resolve()
+        for name, samples in data_sets.items()
+        for video_id in {samples[i].video_id for i in parts[name][1]}
+    }
+    for name, samples in data_sets.items():
+        shared = {one for one in samples.videos if samples.video_path(one).resolve() in held_out}
+        training, validation = parts[name]
+        parts[name] = [i for i in training if samples[i].video_id not in shared], validation
+    return parts
 
 
 def split(samples: AnnotatedVideos, validation_clips: int) -> tuple[list[int], list[int]]:

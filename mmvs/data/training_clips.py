@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from mmvs.data.clips import Clips
+from mmvs.data.csv_files import DataError
 from mmvs.data.words import mirror
 from mmvs.schema import Clip
 
@@ -24,6 +25,11 @@ class TrainingClips(Dataset):
     def __init__(self, clips: Clips, seed: int):
         """clips: those to train on; DataError where nobody knows their masks."""
         clips.samples.require_truth("training")
+        if not len(clips):
+            raise DataError(
+                "no clip is left to train on: every video with a truth is held out for validation; train on "
+                "more videos"
+            )
         self.clips, self.data, self.seed = clips, clips.data, seed
         jitter = self.data.jitter
         self.jitter = v2.ColorJitter(jitter, jitter, jitter / 2) if jitter else None

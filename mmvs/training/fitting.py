@@ -50,16 +50,17 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
     if experiment.training.threads:
         torch.set_num_threads(experiment.training.threads)
 
-    source = catalogue.open(experiment.data.train_on, experiment)
-    source.samples.require_truth(f"training on {experiment.data.train_on}")
+    sources = {name: catalogue.open(name, experiment) for name in experiment.data.training_sets}
+    for name, source in sources.items():
+        source.samples.require_truth(f"training on {name}")
     with one_at_a_time(folder.lock):
         _set_aside_other_run(experiment, folder)
-        sentences = source.samples.distinct_sentences()
+        sentences = set().union(*(source.samples.distinct_sentences() for source in sources.values()))
         words = tokenizer(experiment.model.language, checkpoints.vocabulary, sentences)
     alone = processes.count() == 1  # of several, the others would train on while the first waits
     with one_at_a_time(folder.training_lock, wait=alone) if processes.rank() == 0 else nullcontext():
         if not folder.is_trained():
-            _train(experiment, folder, Loaders(experiment, source, words), words, progress)
+            _train(experiment, folder, Loaders(experiment, sources, words), words, progress)
     return TrainedNetwork.from_checkpoint(checkpoints.best, experiment)
 
 

@@ -57,8 +57,7 @@ class NetworkTraining(lightning.LightningModule):
         """Leave out a batch whose loss is no number, as often as the experiment allows."""
         self.skipped += 1
         if self.skipped > self.experiment.training.skip_nonfinite:
-            samples = self.trainer.datamodule.source.samples
-            of_batch = (samples[i] for i in batch.samples)
+            of_batch = map(self.trainer.datamodule.sample, batch.samples)
             names = "; ".join(f"{s.video_id}, frame {s.frame + 1}: '{s.sentence}'" for s in of_batch)
             values = ", ".join(f"{name} {float(term.detach()):g}" for name, term in terms.items())
             folder = RunFolder.of(self.experiment).checkpoints
