@@ -198,11 +198,8 @@ def test_one_data_set_is_one_however_it_is_written():
     for written in (["mevis-train"], {"mevis-train": 2}):
         other = config.experiment(data={"train_on": written})
         assert other == plain and other.fingerprint() == plain.fingerprint()
-    several = [
-        ["mevis-train", "a2d-train"],
-        {"mevis-train": 1, "a2d-train": 2},
-        {"mevis-train": 2, "a2d-train": 2},
-    ]
+    names = ["mevis-train", "a2d-train"]
+    several = [names, dict(zip(names, (1, 2), strict=True)), dict(zip(names, (2, 2), strict=True))]
     prints = [config.experiment(data={"train_on": one}).fingerprint() for one in several]
     assert len({*prints, plain.fingerprint()}) == 4
     assert config.experiment(data={"train_on": several[1]}).data.training_sets == names
@@ -213,9 +210,7 @@ def test_one_data_set_is_one_however_it_is_written():
     [[], {}, ["a2d-train"] * 2, [1], {"a2d-train": 0}, {"a2d-train": -1}, {"a2d-train": "x"}, 5, None],
 )
 def test_what_no_data_sets_are_is_refused(value):
-    with pytest.raises(
-        config.ConfigError, match="data.train_on: .*expected a data set, a list"
-    ):
+    with pytest.raises(config.ConfigError, match="data.train_on: .*expected a data set, a list"):
         config.experiment(data={"train_on": value})
 
 
