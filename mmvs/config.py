@@ -368,6 +368,8 @@ Model = Multimodal | Published
 class Training(Part):
     """Optimisation, for Lightning."""
 
+    start_from: str | None = None  # fine-tuning: weights of a run's folder, checkpoint, saved model, hub id
+    start_anew: list[str] = []  # parts of the network that begin with weights of their own all the same
     steps: int = Field(30_000, ge=1)
     batch: int = Field(8, ge=1)  # clips
     rate: float = Field(1e-4, gt=0)  # of everything that is not pretrained
@@ -385,6 +387,12 @@ class Training(Part):
     deterministic: bool = False  # on a GPU: the same weights at every run, more slowly (docs/reliability.md)
     validate_every: int = Field(1000, ge=1)  # steps; also how often a checkpoint is written
     validation_clips: int = Field(64, ge=1)  # drawn from the training videos and kept out of training
+
+    @model_validator(mode="after")
+    def _anew_beside_something_old(self) -> Training:
+        if self.start_anew and self.start_from is None:
+            raise ValueError("start_anew: without start_from every part starts anew: set start_from")
+        return self
 
 
 class Evaluation(Part):
@@ -455,6 +463,9 @@ class Experiment(Part):
             decisive["training"].pop("skip_nonfinite")
         if self.training.layer_decay == 1:
             decisive["training"].pop("layer_decay")
+        for name in ("start_from", "start_anew"):
+            if not decisive["training"][name]:
+                decisive["training"].pop(name)
         if not self.training.deterministic:
             decisive["training"].pop("deterministic")
         if not self.model.alignment:

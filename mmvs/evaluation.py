@@ -105,6 +105,7 @@ def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = T
             data_fingerprint={name: _data_fingerprint(one) for name, one in samples.items()},
             weights=weights,
             **({"samples_from": lists} if lists else {}),  # scores of J-HMDB depend on it
+            **({"started_from": trained.start} if trained.start else {}),
             **({"skipped_batches": trained.skipped} if trained.skipped else {}),
             flow_fingerprint=estimator(experiment.flow).fingerprint,
         ),

@@ -72,17 +72,19 @@ class TrainedNetwork(
         steps: int = 0,
         seconds: float = 0.0,
         skipped: int = 0,
+        start: dict[str, Any] | None = None,
     ):
         """Put the network in eval mode, as the scores need it.
 
         steps    of the training behind it
         seconds  of that training
         skipped  batches that it left out; all three are 0 where nobody knows
+        start    of a fine-tuned network: whose weights it started from, and their fingerprint
         """
         super().__init__()
         self.experiment, self.tokenizer = experiment, tokenizer
         self.network = as_scored(network).eval()
-        self.steps, self.seconds, self.skipped = steps, seconds, skipped
+        self.steps, self.seconds, self.skipped, self.start = steps, seconds, skipped, start
 
     @property
     def device(self) -> torch.device:
@@ -152,7 +154,8 @@ class TrainedNetwork(
         skipped = content["mmvs"].get("skipped", 0)
         if end := beside.training_end():  # the best checkpoint is an earlier one
             steps, seconds, skipped = end.steps, end.seconds, end.skipped
-        return cls(experiment, network.to(device()), words, steps, seconds, skipped)
+        start = content["mmvs"].get("start")
+        return cls(experiment, network.to(device()), words, steps, seconds, skipped, start)
 
     @classmethod
     def from_released(cls: type[Model], file: str | Path) -> Model:

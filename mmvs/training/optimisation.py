@@ -32,6 +32,7 @@ class NetworkTraining(lightning.LightningModule):
         built = build(experiment, vocabulary)
         self.network, self.objective = built.network, built.objective
         self.validation = SegmentationMetrics()
+        self.start: dict[str, Any] | None = None  # of a fine-tuning: the weights that it started from
         self.skipped = 0  # batches whose loss was no number
         self.seconds = 0.0  # of training, over all parts of a run that stopped and went on
         self._since = time.monotonic()
@@ -129,6 +130,7 @@ class NetworkTraining(lightning.LightningModule):
             "experiment": self.experiment.model_dump_json(),
             "seconds": self.seconds,
             "skipped": self.skipped,
+            **({"start": self.start} if self.start else {}),
             "threads": torch.get_num_threads(),
         }
 
@@ -136,6 +138,7 @@ class NetworkTraining(lightning.LightningModule):
         """Go on where the run stopped, with as many threads, which decide the last digits."""
         self.seconds = checkpoint["mmvs"]["seconds"]
         self.skipped = checkpoint["mmvs"].get("skipped", 0)
+        self.start = checkpoint["mmvs"].get("start")
         torch.set_num_threads(checkpoint["mmvs"].get("threads", torch.get_num_threads()))
 
 
