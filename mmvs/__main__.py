@@ -130,17 +130,28 @@ def evaluate(
 
     Score an experiment on its data sets, after the data, flow and training that are missing.
 
-    Writes metrics.json and samples.csv. Example: mmvs evaluate params/moving_shapes.yaml --rung B+M --seed 1
+    Writes metrics.json and samples.csv; of data sets of expressions also the zip that their server takes,
+    submissions/<data set>.zip. Example: mmvs evaluate params/moving_shapes.yaml --rung B+M --seed 1
     """
     from mmvs.evaluation import evaluate
+    from mmvs.run_folder import RunFolder
 
     trained = _train(_experiment(params, rung, seed), quiet)
     if processes.rank() == 0:  # of `torchrun`: one process is enough to score
         result = evaluate(trained, progress=not quiet)
+        folder = RunFolder.of(trained.experiment)
         for name, kinds in result.scores.items():
+            if "J&F" in kinds["all"]:
+                print(f"{name}: " + ", ".join(f"{key} {kinds['all'][key]:.3f}" for key in ("J", "F", "J&F")))
+            if "mean_iou" not in kinds["all"]:
+                print(f"{name}: {kinds['all']['samples']:,} masks; their truth is not published")
+                continue
             means = ", ".join(f"{kind} {scores['mean_iou']:.3f}" for kind, scores in kinds.items())
             print(f"{name}, mean IoU: {means}")
-        print(trained.experiment.folder / "metrics.json")
+        for name in trained.experiment.data.evaluate_on:
+            if folder.submission(name).exists():
+                print(folder.submission(name))
+        print(folder.metrics)
 
 
 @app.command()

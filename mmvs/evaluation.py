@@ -18,12 +18,16 @@ from mmvs.data import catalogue
 from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import Source
 from mmvs.data.clips import Clips
+from mmvs.data.expression_videos import ExpressionVideos
 from mmvs.files import whole, write_json
 from mmvs.flow.estimators import estimator
 from mmvs.metrics import ScoresByKind, ScoresOfExpressions, binarise, foreground_score
 from mmvs.provenance import provenance
 from mmvs.run_folder import Ladder, Result, RunFolder
 from mmvs.schema import Clip
+from mmvs.scoring import Request
+from mmvs.scoring import score as score_masks
+from mmvs.segmenter.submission import write_submission
 from mmvs.trained import TrainedNetwork
 from mmvs.training import fit
 
@@ -57,31 +61,51 @@ class Exchanged(Dataset):
         return Clip(**{**vars(clip), "sentences": sentences})
 
 
-def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = True) -> Result:
+def evaluate(
+    trained: TrainedNetwork, progress: bool = True, exchanged: bool = True, submissions: bool = True
+) -> Result:
     """Score a trained run on its data sets, at the videos' resolution, or load the scores that it has.
 
-    exchanged  also score with sentences exchanged between videos, as "<data set>-shuffled"
+    exchanged    also score with sentences exchanged between videos, as "<data set>-shuffled"
+    submissions  also write the masks of every frame of data sets of expressions, as their servers take them
 
-    Raises DataError where the truth of a data set is not known: its masks cannot be scored here.
-    Writes `metrics.json` and `samples.csv` into the run's folder and returns the former's content.
+    Of data sets of expressions whose truth is not known the masks are all that there is, and the number of
+    samples stands for their scores; of others without a truth it raises DataError. Writes `metrics.json`, `samples.csv` and `submissions/` into the run's folder
+    and returns the first's content.
     """
     experiment = trained.experiment
     folder = RunFolder.of(experiment)
-    evaluations = [(name, False) for name in experiment.data.evaluate_on]
-    if exchanged:
-        evaluations.append((experiment.data.evaluate_on[0], True))
+    submitted = [name for name in experiment.data.evaluate_on if catalogue.has_expressions(name)]
+    sources = {name: catalogue.open(name, experiment) for name in submitted if submissions}
+    for name, source in sources.items():
+        write_submission(trained, source, folder.submission(name), progress)
+    hidden = [name for name, source in sources.items() if not source.samples.truth_is_known]
+    known = [name for name in experiment.data.evaluate_on if name not in hidden]
+    evaluations = [(name, False) for name in known] + [(name, True) for name in known[:1] if exchanged]
     labels = [f"{name}-shuffled" if shuffled else name for name, shuffled in evaluations]
     weights = trained.fingerprint()
-    if (result := folder.result_of(experiment, weights)) and all(label in result.scores for label in labels):
+    if (result := folder.result_of(experiment, weights)) and all(
+        label in result.scores for label in [*hidden, *labels]
+    ):
+        for name in sources.keys() - set(hidden):
+            if not folder.submission(name).with_suffix(".json").exists():
+                _score_submission(sources[name], folder.submission(name), progress)
         return result
 
-    start, scores, rows = time.monotonic(), {}, []
+    start, rows = time.monotonic(), []
+    scores = {name: {"all": {"samples": len(sources[name].samples)}} for name in hidden}
     names = dict.fromkeys([*experiment.data.training_sets, *experiment.data.evaluate_on])
-    sources = {name: catalogue.open(name, experiment) for name in names}
-    for name in experiment.data.evaluate_on:
+    of_submissions = {
+        name: _score_submission(sources[name], folder.submission(name), progress)
+        for name in sources.keys() - set(hidden)
+    }
+    sources = {name: sources.get(name) or catalogue.open(name, experiment) for name in names}
+    for name in known:
         sources[name].samples.require_truth(f"scoring {name}")
     for (name, shuffled), label in zip(evaluations, labels, strict=True):
         scores[label], table = _score(trained, name, sources[name], shuffled, progress)
+        if not shuffled:
+            scores[label]["all"] |= of_submissions.get(name, {})
         rows += [] if shuffled else table
     samples = {name: source.samples for name, source in sources.items()}
     lists = {name: one.samples_from for name, one in samples.items() if one.samples_from}
@@ -133,7 +157,7 @@ def ladder(
             cell = experiment.on_rung(rung, seed)
             result = RunFolder.of(cell).result_of(cell)
             if result is None and train_missing:
-                result = evaluate(fit(cell, progress), progress, exchanged=False)
+                result = evaluate(fit(cell, progress), progress, exchanged=False, submissions=False)
             if result is not None:
                 cells.setdefault(rung, {})[str(seed)] = result.scores
     write_json(RunFolder.of(experiment).ladder, cells)
@@ -168,6 +192,26 @@ def _score(
     if of_expressions:
         results["all"] |= of_expressions.compute()
     return results, rows
+
+
+def _score_submission(source: Source, path: Path, progress: bool) -> dict[str, float]:
+    """Score a submission as `mmvs score` does, and write the report beside it.
+
+    Returns J, F and J&F as MeViS averages them; of Ref-DAVIS17 those of the DAVIS tool besides.
+    """
+    samples = source.samples
+    assert isinstance(samples, ExpressionVideos)
+    truth = samples.expressions
+    request = Request(path, truth.root, samples.scored_as, truth.split, workers=1, progress=progress)
+    report = score_masks(request)
+    report.write_json(path.with_suffix(".json"))
+    report.write_table(path.with_suffix(".csv"))
+    details, names = report.details, ("J", "F", "J&F")
+    overall = details.get("overall") or details["per_expression"]["overall"]
+    official = details["official"]["overall"] if samples.scored_as == "ref-davis17" else {}
+    return {name: overall[name] for name in names} | {
+        f"official {name}": official[name] for name in names if name in official
+    }
 
 
 def _has_every_frame(samples: AnnotatedVideos) -> bool:

@@ -219,6 +219,10 @@ class RunFolder:
         """Table of every sample's scores."""
         return self.path / "samples.csv"
 
+    def submission(self, data_set: str) -> Path:
+        """Zip of the masks of a data set of expressions; its scores stand beside it, as .json and .csv."""
+        return self.path / "submissions" / f"{data_set}.zip"
+
     @property
     def ladder(self) -> Path:
         """Scores of the ablation ladder, a Ladder."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmvs.config import ConfigError, Data, Experiment, resolve
 from mmvs.data.a2d import A2DSentences
 from mmvs.data.annotated_videos import AnnotatedVideos, Row
-from mmvs.data.expression_videos import MeViS, OwnVideos, RefDAVIS17, RefYouTubeVOS
+from mmvs.data.expression_videos import ExpressionVideos, MeViS, OwnVideos, RefDAVIS17, RefYouTubeVOS
 from mmvs.data.jhmdb import JHMDBSentences
 from mmvs.data.moving_shapes import MovingShapes
 from mmvs.flow.estimators import estimator
@@ -44,6 +44,11 @@ def names() -> list[str]:
         for family, data_set in FAMILIES.items()
         for split in data_set.splits or ("",)
     ]
+
+
+def has_expressions(name: str) -> bool:
+    """Is it a data set of expressions, whose masks go to a server in a zip?"""
+    return issubclass(FAMILIES[_parts(name)[0]], ExpressionVideos)
 
 
 def open(name: str, experiment: Experiment) -> Source:

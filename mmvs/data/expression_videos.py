@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -33,6 +34,8 @@ class ExpressionVideos(AnnotatedVideos):
 
     check = "mmvs.verify.expressions"
     shares_ids = True
+    submission_top: ClassVar[str] = ""  # folder around all masks in the zip that the server takes
+    scored_as: ClassVar[str] = "expressions"  # whose convention scores them: a data set of `mmvs.scoring`
 
     @classmethod
     def open(cls, root: Path, split: str, data: Data) -> ExpressionVideos:
@@ -189,6 +192,7 @@ class MeViS(ExpressionVideos):
     """Sentences about motion; the masks of `valid` are not published."""
 
     layout = expression_files.MEVIS
+    scored_as = "mevis"
     marks = ("<split>/meta_expressions.json",)
     splits = ("train", "valid_u", "valid")
 
@@ -202,6 +206,8 @@ class RefYouTubeVOS(ExpressionVideos):
     """Sentences about YouTube-VOS; the masks of `valid` are not published."""
 
     layout = expression_files.REF_YOUTUBE_VOS
+    submission_top = "Annotations"
+    scored_as = "ref-youtube-vos"
     marks = ("meta_expressions",)
     splits = ("train", "valid")
 
@@ -210,6 +216,7 @@ class RefDAVIS17(ExpressionVideos):
     """Sentences about DAVIS 2017, four an object; as published, or converted to Ref-YouTube-VOS's layout."""
 
     layout = expression_files.REF_DAVIS17
+    scored_as = "ref-davis17"
     marks = ("davis_text_annotations", "meta_expressions")
     splits = ("train", "valid")
 
