@@ -70,8 +70,8 @@ def evaluate(
     submissions  also write the masks of every frame of data sets of expressions, as their servers take them
 
     Of data sets of expressions whose truth is not known the masks are all that there is, and the number of
-    samples stands for their scores; of others without a truth it raises DataError. Writes `metrics.json`, `samples.csv` and `submissions/` into the run's folder
-    and returns the first's content.
+    samples stands for their scores; of others without a truth it raises DataError. Writes `metrics.json`,
+    `samples.csv` and `submissions/` into the run's folder and returns the first's content.
     """
     experiment = trained.experiment
     folder = RunFolder.of(experiment)
@@ -84,9 +84,8 @@ def evaluate(
     evaluations = [(name, False) for name in known] + [(name, True) for name in known[:1] if exchanged]
     labels = [f"{name}-shuffled" if shuffled else name for name, shuffled in evaluations]
     weights = trained.fingerprint()
-    if (result := folder.result_of(experiment, weights)) and all(
-        label in result.scores for label in [*hidden, *labels]
-    ):
+    result = folder.result_of(experiment, weights)
+    if result and all(label in result.scores for label in (*hidden, *labels)):
         for name in sources.keys() - set(hidden):
             if not folder.submission(name).with_suffix(".json").exists():
                 _score_submission(sources[name], folder.submission(name), progress)
