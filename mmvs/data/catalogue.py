@@ -14,7 +14,9 @@ from mmvs.data.annotated_videos import AnnotatedVideos, Row
 from mmvs.data.expression_videos import ExpressionVideos, MeViS, OwnVideos, RefDAVIS17, RefYouTubeVOS
 from mmvs.data.jhmdb import JHMDBSentences
 from mmvs.data.moving_shapes import MovingShapes
+from mmvs.data.refcoco import RefCOCO, RefCOCOg, RefCOCOPlus
 from mmvs.flow.estimators import estimator
+from mmvs.flow.still import StillFlow
 from mmvs.flow.store import FlowStore, Summary
 from mmvs.processes import one_at_a_time
 
@@ -26,6 +28,9 @@ FAMILIES: dict[str, type[AnnotatedVideos]] = {
     "ref-youtube-vos": RefYouTubeVOS,
     "ref-davis17": RefDAVIS17,
     "own": OwnVideos,
+    "refcoco": RefCOCO,
+    "refcoco+": RefCOCOPlus,
+    "refcocog": RefCOCOg,
 }
 
 
@@ -129,4 +134,6 @@ def _flow(family: str, split: str, experiment: Experiment) -> FlowStore:
     folder = resolve(settings.root) / f"{family}{suffix}"
     if FAMILIES[family].shares_ids:
         folder = folder / split
+    if FAMILIES[family].is_still:
+        return StillFlow(folder, estimator(settings), settings.height)
     return FlowStore.beside_others(folder, estimator(settings), settings.height)

@@ -40,11 +40,12 @@ class Loaders(lightning.LightningDataModule):
             {name: source.samples for name, source in sources.items()}, experiment.training.validation_clips
         )
         training = {name: self._clips(name, own) for name, (own, _) in parts.items()}
+        shift = experiment.flow.stills == "shift"
         if len(training) == 1:
-            self.training: Dataset = TrainingClips(*training.values(), experiment.seed)
+            self.training: Dataset = TrainingClips(*training.values(), experiment.seed, shift)
         else:
             weights = experiment.data.train_on if isinstance(experiment.data.train_on, dict) else None
-            self.training = MixedClips(training, experiment.seed, weights)
+            self.training = MixedClips(training, experiment.seed, weights, shift=shift)
         self.validation = ConcatDataset(
             [self._clips(name, held_out) for name, (_, held_out) in parts.items()]
         )
