@@ -192,6 +192,39 @@ def segment(
     print(out)
 
 
+@app.command("new-data")
+def new_data(
+    folder: Annotated[Path, typer.Argument(help="Where the data set is, or shall be.")],
+    more: Annotated[list[Path] | None, typer.Argument(help="More videos, as of --videos clips/*.mp4")] = None,
+    videos: Annotated[
+        list[Path] | None, typer.Option(help="A video, a folder of pictures, or a folder of them.")
+    ] = None,
+    sentences: Annotated[
+        Path | None, typer.Option(help="CSV with the columns video, object, sentence; maybe split.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="CVAT's XML, COCO's or another JSON, a zip, or a folder of PNG.")
+    ] = None,
+    valid: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the videos that are not trained on.")
+    ] = 0.2,
+    quiet: Quiet = False,
+) -> None:
+    """Make a data set of your own.
+
+    From videos, sentences and masks, in Ref-YouTube-VOS's layout; or add to it. What is there is kept.
+
+    Exit status: 0 all is there, 1 something must be mended, and the text says what.
+
+    Example: mmvs new-data data/own --videos clips --sentences sentences.csv --masks annotations.xml
+    """
+    from mmvs.data.own.making import make
+
+    report = make(folder, [*(videos or []), *(more or [])], sentences, masks, valid, not quiet)
+    print(report.text())
+    raise typer.Exit(0 if report.is_sound else 1)
+
+
 @app.command()
 def verify(
     root: Annotated[Path, typer.Argument(help="Folder of a data set, own data or moving shapes.")],

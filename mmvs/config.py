@@ -42,6 +42,9 @@ LADDER: dict[str, dict[str, bool]] = {
 }
 
 
+MOSAIC = "mosaic:"  # before a data set's name: each sample beside another video (mmvs/data/mosaics.py)
+
+
 class NoDatesSafeLoader(yaml.SafeLoader):
     """YAML without dates, as papermill reads it: `run: 2024-01-01` is a name. A key stands there once."""
 
@@ -121,6 +124,7 @@ class Data(Part):
     gap: int = Field(0, ge=0)  # training: neighbours are 1 to `gap` frames apart, drawn; 0: `stride`
     sentences_per_clip: int = Field(3, ge=1)  # at most, in training; they share the backbones' work
     flip: float = Field(0.5, ge=0, le=1)  # chance of a mirrored clip: words left/right swap, u changes sign
+    mosaic: float = Field(0, ge=0, le=1)  # chance that a clip of another video stands in the same frame
     jitter: float = Field(0.1, ge=0)  # brightness and contrast; half of it saturation; hue stays
     cache: bool = False  # keep decoded clips in memory: for small data only
     workers: int = Field(4, ge=0)  # loader processes
@@ -151,8 +155,9 @@ class Data(Part):
 
     @model_validator(mode="after")
     def _roots_of_known_data_sets(self) -> Data:
-        known, used = type(self).model_fields["roots"].default, [*self.training_sets, *self.evaluate_on]
-        others = [one for one in used if not any(f"{one}-".startswith(f"{name}-") for name in known)]
+        names = [name.removeprefix(MOSAIC) for name in (*self.training_sets, *self.evaluate_on)]
+        known = type(self).model_fields["roots"].default
+        others = [one for one in names if not any(f"{one}-".startswith(f"{name}-") for name in known)]
         for name in self.roots:  # a name in use is <data set>-<split>: either may have hyphens
             if name not in known and not any(f"{one}-".startswith(f"{name}-") for one in others):
                 raise ValueError(f"roots: unknown data set '{name}': {_hint(name, [*known, *others])}")
@@ -391,6 +396,7 @@ class Training(Part):
     deterministic: bool = False  # on a GPU: the same weights at every run, more slowly (docs/reliability.md)
     validate_every: int = Field(1000, ge=1)  # steps; also how often a checkpoint is written
     validation_clips: int = Field(64, ge=1)  # drawn from the training videos and kept out of training
+    hold_out: Literal["videos", "frames"] = "videos"  # validation: whole videos, or each video's last frames
 
     @model_validator(mode="after")
     def _anew_beside_something_old(self) -> Training:
@@ -465,10 +471,14 @@ class Experiment(Part):
         # These came after the first fingerprints: their defaults must not change them.
         if self.data.gap == 0:
             decisive["data"].pop("gap")
+        if self.data.mosaic == 0:
+            decisive["data"].pop("mosaic")
         if self.training.skip_nonfinite == 0:
             decisive["training"].pop("skip_nonfinite")
         if self.training.layer_decay == 1:
             decisive["training"].pop("layer_decay")
+        if self.training.hold_out == "videos":
+            decisive["training"].pop("hold_out")
         for name in ("start_from", "start_anew"):
             if not decisive["training"][name]:
                 decisive["training"].pop(name)

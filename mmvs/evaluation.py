@@ -44,7 +44,7 @@ class Exchanged(Dataset):
         self.sentences = [samples[i].sentence for i in range(len(samples))]
         of_video: dict[str, list[int]] = {}
         for i in range(len(samples)):  # an exchange within a video would keep sentences that fit
-            of_video.setdefault(samples[i].video_id, []).append(i)
+            of_video.setdefault(samples.scene(i), []).append(i)
         groups = [list(of_video.values())[v] for v in np.random.default_rng(seed).permutation(len(of_video))]
         grouped = np.concatenate(groups)
         # Sorted by video and rolled by the largest group, no sample meets its own video, unless that one
@@ -66,7 +66,8 @@ def evaluate(
 ) -> Result:
     """Score a trained run on its data sets, at the videos' resolution, or load the scores that it has.
 
-    exchanged    also score with sentences exchanged between videos, as "<data set>-shuffled"
+    exchanged    also score with sentences exchanged between videos, as "<data set>-shuffled"; and where every
+                 sentence is trained on as well, its last mask in training, as "<data set>-copied"
     submissions  also write the masks of every frame of data sets of expressions, as their servers take them
 
     Of data sets of expressions whose truth is not known the masks are all that there is, and the number of
@@ -106,6 +107,11 @@ def evaluate(
         if not shuffled:
             scores[label]["all"] |= of_submissions.get(name, {})
         rows += [] if shuffled else table
+    for name in known[:1] if exchanged else []:
+        trained_on = (sources[one].samples for one in experiment.data.training_sets)
+        copies = (_score_copies(sources[name].samples, training) for training in trained_on)
+        if copied := next(filter(None, copies), None):
+            scores[f"{name}-copied"] = copied
     samples = {name: source.samples for name, source in sources.items()}
     lists = {name: one.samples_from for name, one in samples.items() if one.samples_from}
     seconds = {"training": trained.seconds, "evaluation": time.monotonic() - start}
@@ -191,6 +197,39 @@ def _score(
     if of_expressions:
         results["all"] |= of_expressions.compute()
     return results, rows
+
+
+def _score_copies(samples: AnnotatedVideos, training: AnnotatedVideos) -> dict[str, Any] | None:
+    """What it scores to copy each object's last mask in the training frames to all frames; None without one.
+
+    Of mosaics it is told in which half the object is. A floor where a part of each video is trained on.
+    """
+    if not {samples.scene(i) for i in range(min(1, len(samples)))} & set(training.videos):
+        return None  # other videos
+    last: dict[tuple[str, str], int] = {}
+    for j in range(len(training)):
+        key = training.scene(j), training[j].sentence
+        if key not in last or training[j].frame > training[last[key]].frame:
+            last[key] = j
+    scores, of_expressions = ScoresByKind(), ScoresOfExpressions() if _has_every_frame(samples) else None
+    masks: dict[tuple[str, str], np.ndarray] = {}
+    for i, sample in enumerate(samples):
+        key = samples.scene(i), sample.sentence
+        if key not in last:
+            return None
+        if key not in masks:
+            masks[key] = training.mask(last[key])
+        mask, truths = samples.place(i, masks[key]), samples.masks_in_frame(i)
+        truth, rivals = truths[sample.instance_id], {one: truths[one] for one in samples.rivals(i, truths)}
+        if mask.shape != truth.shape:
+            return None  # the two splits have videos of other sizes
+        scores.update(sample.kind, mask, truth, 1.0, mask.astype(np.float32), rivals, sample.instance_id)
+        if of_expressions:
+            of_expressions.update(samples.expression(i), mask, truth)
+    results = scores.compute()
+    if of_expressions:
+        results["all"] |= of_expressions.compute()
+    return results
 
 
 def _score_submission(source: Source, path: Path, progress: bool) -> dict[str, float]:

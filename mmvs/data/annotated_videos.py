@@ -159,6 +159,14 @@ class AnnotatedVideos(Sequence[Sample]):
             raise DataError(f"{path}: instance {instance} was here and is gone: load the data anew")
         return masks[instance]
 
+    def scene(self, i: int) -> str:
+        """What sample i's sentence is about, as an id: its video; of two videos in one frame, one of them."""
+        return self[i].video_id
+
+    def place(self, i: int, masks: np.ndarray) -> np.ndarray:
+        """(..., H, W) of the video that sample i's sentence is about → its place in sample i's frame."""
+        return masks
+
     def frames_with_truth(self, i: int) -> list[int]:
         """0-based frames of sample i's video whose truth is known, ascending: its own, or more, or none."""
         return [self[i].frame] if self.truth_is_known else []

@@ -1,6 +1,7 @@
 """Data sets by name, and everything an experiment needs on disk before it can start.
 
-A name is `<family>-<split>`, or `<family>` where the data set is not divided.
+A name is `<family>-<split>`, or `<family>` where the data set is not divided. `mosaic:<name>` has two
+videos in each frame.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmvs.config import ConfigError, Data, Experiment, resolve
+from mmvs.config import MOSAIC, ConfigError, Data, Experiment, resolve
 from mmvs.data.a2d import A2DSentences
 from mmvs.data.annotated_videos import AnnotatedVideos, Row
 from mmvs.data.expression_videos import ExpressionVideos, MeViS, OwnVideos, RefDAVIS17, RefYouTubeVOS
 from mmvs.data.jhmdb import JHMDBSentences
+from mmvs.data.mosaics import MosaicFlow, Mosaics
 from mmvs.data.moving_shapes import MovingShapes
 from mmvs.data.refcoco import RefCOCO, RefCOCOg, RefCOCOPlus
 from mmvs.flow.estimators import estimator
@@ -39,7 +41,7 @@ class Source:
     """A data set as an experiment reads it."""
 
     samples: AnnotatedVideos
-    flow: FlowStore  # of the samples' videos; nothing is computed
+    flow: FlowStore | MosaicFlow  # of the samples' videos; nothing is computed
 
 
 def names() -> list[str]:
@@ -53,7 +55,7 @@ def names() -> list[str]:
 
 def has_expressions(name: str) -> bool:
     """Is it a data set of expressions, whose masks go to a server in a zip?"""
-    return issubclass(FAMILIES[_parts(name)[0]], ExpressionVideos)
+    return not name.startswith(MOSAIC) and issubclass(FAMILIES[_parts(name)[0]], ExpressionVideos)
 
 
 def open(name: str, experiment: Experiment) -> Source:
@@ -63,7 +65,11 @@ def open(name: str, experiment: Experiment) -> Source:
     """
     family, split = _parts(name)
     samples = FAMILIES[family].open(_root(family, experiment.data), split, experiment.data)
-    return Source(samples, _flow(family, split, experiment))
+    flow = _flow(family, split, experiment)
+    if name.startswith(MOSAIC):
+        samples = Mosaics(samples)
+        flow = MosaicFlow(samples, flow)
+    return Source(samples, flow)
 
 
 def roots(data: Data) -> dict[str, Path]:
@@ -95,7 +101,7 @@ def prepare(experiment: Experiment, progress: bool = True) -> dict[str, Summary]
     for family in dict.fromkeys(_parts(name)[0] for name in _names_in_use(data)):
         FAMILIES[family].write(_root(family, data), data, progress)
     summaries = {}
-    for name in _names_in_use(data):
+    for name in dict.fromkeys(name.removeprefix(MOSAIC) for name in _names_in_use(data)):
         source = open(name, experiment)
         videos = {video: source.samples.video_path(video) for video in source.samples.videos}
         with one_at_a_time(source.flow.root / ".lock"):
@@ -109,6 +115,7 @@ def _names_in_use(data: Data) -> list[str]:
 
 def _parts(name: str) -> tuple[str, str]:
     """Family and split, "" for none; ConfigError on a name that does not exist."""
+    name = name.removeprefix(MOSAIC)
     for family, data_set in FAMILIES.items():
         split = name.removeprefix(f"{family}-") if name != family else ""
         if split != name and (split in (data_set.splits or ("",)) or (split and data_set.any_split)):

@@ -80,7 +80,7 @@ class ExpressionVideos(AnnotatedVideos):
         self._report(lacking)
 
     def __len__(self) -> int:
-        return self._ends[-1]
+        return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, i: int) -> Sample:
         if not -len(self) <= i < len(self):

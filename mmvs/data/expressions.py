@@ -202,8 +202,8 @@ class Expressions(Sequence[Expression]):
         folder = self.place.pictures / plain(video_id, self.place.pictures)
         if folder.is_dir():
             return folder
-        film = folder.with_name(f"{video_id}.mp4")
-        return film if film.is_file() else folder
+        films = (folder.with_name(video_id + suffix) for suffix in expression_files.FILMS)
+        return next((film for film in films if film.is_file()), folder)
 
     def picture(self, video_id: str, frame: str) -> Path:
         """Where a frame's picture lies, or should lie."""

@@ -19,12 +19,13 @@ from torch.utils.data import (
 from transformers import PreTrainedTokenizerBase
 
 from mmvs import processes
-from mmvs.config import Experiment
+from mmvs.config import Experiment, Training
 from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import Source
 from mmvs.data.clips import Clips, collate
 from mmvs.data.csv_files import DataError
 from mmvs.data.mixed_clips import MixedClips
+from mmvs.data.mosaics import FixedMosaics
 from mmvs.data.training_clips import TrainingClips
 from mmvs.schema import Sample
 
@@ -36,9 +37,7 @@ class Loaders(lightning.LightningDataModule):
         """sources: the data sets that are trained on, by name; words: the run's tokenizer."""
         super().__init__()
         self.experiment, self.sources = experiment, sources
-        parts = split_all(
-            {name: source.samples for name, source in sources.items()}, experiment.training.validation_clips
-        )
+        parts = split_all({name: source.samples for name, source in sources.items()}, experiment.training)
         training = {name: self._clips(name, own) for name, (own, _) in parts.items()}
         shift = experiment.flow.stills == "shift"
         if len(training) == 1:
@@ -46,9 +45,10 @@ class Loaders(lightning.LightningDataModule):
         else:
             weights = experiment.data.train_on if isinstance(experiment.data.train_on, dict) else None
             self.training = MixedClips(training, experiment.seed, weights, shift=shift)
-        self.validation = ConcatDataset(
-            [self._clips(name, held_out) for name, (_, held_out) in parts.items()]
-        )
+        validation = [self._clips(name, held_out) for name, (_, held_out) in parts.items()]
+        if experiment.data.mosaic:
+            validation = [FixedMosaics(clips) for clips in validation]
+        self.validation = ConcatDataset(validation)
         workers = experiment.data.workers
         self.options: dict[str, Any] = {
             "collate_fn": collate(words, experiment.model.language.max_words),
@@ -103,14 +103,21 @@ class Batches(Sampler[range]):
 
 
 def split_all(
-    data_sets: Mapping[str, AnnotatedVideos], validation_clips: int
+    data_sets: Mapping[str, AnnotatedVideos], training: Training
 ) -> dict[str, tuple[list[int], list[int]]]:
-    """As `split`, of several data sets; each gives its part of the validation.
+    """Positions for training and for validation, of several data sets; each gives its part of the validation.
 
     Some show the same pictures, as RefCOCO and RefCOCOg do: what validates one of them trains none.
     """
-    share = max(1, validation_clips // len(data_sets))
+    share = max(1, training.validation_clips // len(data_sets))
+    if training.hold_out == "frames":
+        return {name: split_frames(samples, share) for name, samples in data_sets.items()}
     parts = {name: split(samples, share) for name, samples in data_sets.items()}
+    if not any(own for own, _ in parts.values()):
+        raise DataError(
+            f"{', '.join(data_sets)}: one video alone cannot both train and validate: set training: "
+            "{hold_out: frames}, or add videos"
+        )
     if len(parts) == 1:
         return parts
     held_out = {
@@ -120,8 +127,8 @@ def split_all(
     }
     for name, samples in data_sets.items():
         shared = {one for one in samples.videos if samples.video_path(one).resolve() in held_out}
-        training, validation = parts[name]
-        parts[name] = [i for i in training if samples[i].video_id not in shared], validation
+        own, validation = parts[name]
+        parts[name] = [i for i in own if samples[i].video_id not in shared], validation
     return parts
 
 
@@ -138,6 +145,30 @@ def split(samples: AnnotatedVideos, validation_clips: int) -> tuple[list[int], l
     order = torch.randperm(len(videos), generator=torch.Generator().manual_seed(0)).tolist()
     validation = [i for v in order[:held_out] for i in per_video[videos[v]]]
     training = [i for v in sorted(order[held_out:]) for i in per_video[videos[v]]]
+    return training, validation
+
+
+def split_frames(samples: AnnotatedVideos, validation_clips: int) -> tuple[list[int], list[int]]:
+    """Positions for training and for validation, which has the last labelled frames of each video.
+
+    validation_clips  how many frames are held out in all, about: at most a fifth of a video's, rounded up;
+                      none of a video that has but one
+    """
+    frames: dict[str, set[int]] = {}
+    positions = samples.training_positions().tolist()
+    for i in positions:
+        frames.setdefault(samples[i].video_id, set()).add(samples[i].frame)
+    share = -(-validation_clips // len(frames))
+    first = {}  # frame of a video from which on it is held out
+    for video_id, own in frames.items():
+        count = min(share, -(-len(own) // 5), len(own) - 1)
+        first[video_id] = sorted(own)[len(own) - count] if count else max(own) + 1
+    training, validation = [], []
+    for i in positions:
+        held_out = samples[i].frame >= first[samples[i].video_id]
+        (validation if held_out else training).append(i)
+    if not validation:
+        raise DataError(f"{samples.layout}: training needs a video with two labelled frames: label more")
     return training, validation
 
 

@@ -15,8 +15,10 @@ from torchvision.transforms import v2
 
 from mmvs.data.clips import Clips
 from mmvs.data.csv_files import DataError
+from mmvs.data.mosaics import mosaic, partners
 from mmvs.data.words import mirror
 from mmvs.schema import Clip
+
 
 SMALLEST_SHARE = 40  # the largest step of a shift is this part of the canvas: 8 of 320 pixels a frame
 
@@ -47,6 +49,8 @@ class TrainingClips(Dataset):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(draw_seed(self.seed, "clip", number))
             item = self._item(number)
+            if self.data.mosaic and torch.rand(()) < self.data.mosaic:
+                return self._augment(self._mosaic(item))
             clip = self.clips.cut(item, self._window(item)) if self.data.gap else self.clips[item]
             return self._augment(shifted(clip, *self._step(), self.data.stride) if self.shift else clip)
 
@@ -57,6 +61,13 @@ class TrainingClips(Dataset):
             draw = np.random.default_rng(draw_seed(self.seed, "order", round_))
             self._order = round_, draw.permutation(len(self.clips))
         return int(self._order[1][place])
+
+    def _mosaic(self, item: int) -> Clip:
+        """Draw a clip of another video to stand in the same frame, and which of the two is first."""
+        others = partners(self.clips, item)
+        partner = others[int(torch.randint(len(others), ()))]
+        windows = [self._window(one) if self.data.gap else None for one in (item, partner)]
+        return mosaic(self.clips, item, partner, bool(torch.rand(()) < 0.5), *windows)
 
     def _window(self, item: int) -> list[int]:
         """Draw a window whose neighbours are 1 to `gap` frames apart, clamped to the video.

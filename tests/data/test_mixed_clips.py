@@ -10,6 +10,7 @@ import tiny
 import torch
 
 from mmvs import checkpoints, config
+from mmvs.config import Training
 from mmvs.data import catalogue, mixed_clips
 from mmvs.data.clips import Clips
 from mmvs.data.csv_files import DataError
@@ -98,7 +99,7 @@ def test_batches_name_samples_of_all_sets(run, tmp_path):
 
 def test_what_validates_one_set_trains_no_other(run):
     source = catalogue.open(SETS[0], run)
-    parts = split_all({"one": source.samples, "other": source.samples}, 2)
+    parts = split_all({"one": source.samples, "other": source.samples}, Training(validation_clips=2))
     for own, other in (("one", "other"), ("other", "one")):
         trained = {source.samples[i].video_id for i in parts[own][0]}
         assert trained and not trained & {source.samples[i].video_id for i in parts[other][1]}
