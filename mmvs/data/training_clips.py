@@ -19,7 +19,6 @@ from mmvs.data.mosaics import mosaic, partners
 from mmvs.data.words import mirror
 from mmvs.schema import Clip
 
-
 SMALLEST_SHARE = 40  # the largest step of a shift is this part of the canvas: 8 of 320 pixels a frame
 
 
