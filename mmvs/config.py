@@ -112,6 +112,9 @@ class Data(Part):
         "ref-youtube-vos": "data/ref-youtube-vos",
         "ref-davis17": "data/ref-davis17",
         "own": "data/own",
+        "refcoco": "data/refer",  # as its owners' tools have it: the three, and images/, side by side
+        "refcoco+": "data/refer",
+        "refcocog": "data/refer",
     }
     jhmdb_samples: str | None = None  # list of J-HMDB frames to score; None: drawn once, kept in the root
     pictures: bool = True  # False: annotation files alone are there, enough for 01_explore_data
@@ -171,6 +174,7 @@ class Flow(Part):
     height: int | None = Field(None, ge=16)  # stored resolution; None: the video's own
     root: str = "data/flow"
     workers: int = Field(2, ge=1)  # processes
+    stills: Literal["zero", "shift"] = "zero"  # of single pictures in training: none, or a drawn shift's
 
 
 Freeze = Literal["norm", "stem", "all", "none"]  # of a backbone, for the whole training
@@ -460,6 +464,8 @@ class Experiment(Part):
             decisive["data"].pop(free)
         for free in ("root", "workers"):
             decisive["flow"].pop(free)
+        if self.flow.stills == "zero":
+            decisive["flow"].pop("stills")
         if self.training.threads in (None, 1):  # as when threads were in no fingerprint
             decisive["training"].pop("threads")
         # These came after the first fingerprints: their defaults must not change them.

@@ -29,6 +29,7 @@ class AnnotatedVideos(Sequence[Sample]):
     splits: ClassVar[Collection[str]] = ()  # empty: the data set is not divided
     any_split: ClassVar[bool] = False  # True: `splits` are the usual ones, others may be asked for
     shares_ids: ClassVar[bool] = False  # True: two splits may have different videos of one id
+    is_still: ClassVar[bool] = False  # True: videos are single pictures, whose flow nobody estimates
     check: ClassVar[str | None] = None  # module with `check` and `PUBLISHED` that verifies a copy
 
     samples_from: str | None = None  # which list the samples come from, where there is more than one

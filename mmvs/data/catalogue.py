@@ -16,7 +16,9 @@ from mmvs.data.expression_videos import ExpressionVideos, MeViS, OwnVideos, RefD
 from mmvs.data.jhmdb import JHMDBSentences
 from mmvs.data.mosaics import MosaicFlow, Mosaics
 from mmvs.data.moving_shapes import MovingShapes
+from mmvs.data.refcoco import RefCOCO, RefCOCOg, RefCOCOPlus
 from mmvs.flow.estimators import estimator
+from mmvs.flow.still import StillFlow
 from mmvs.flow.store import FlowStore, Summary
 from mmvs.processes import one_at_a_time
 
@@ -28,6 +30,9 @@ FAMILIES: dict[str, type[AnnotatedVideos]] = {
     "ref-youtube-vos": RefYouTubeVOS,
     "ref-davis17": RefDAVIS17,
     "own": OwnVideos,
+    "refcoco": RefCOCO,
+    "refcoco+": RefCOCOPlus,
+    "refcocog": RefCOCOg,
 }
 
 
@@ -136,4 +141,6 @@ def _flow(family: str, split: str, experiment: Experiment) -> FlowStore:
     folder = resolve(settings.root) / f"{family}{suffix}"
     if FAMILIES[family].shares_ids:
         folder = folder / split
+    if FAMILIES[family].is_still:
+        return StillFlow(folder, estimator(settings), settings.height)
     return FlowStore.beside_others(folder, estimator(settings), settings.height)

@@ -39,11 +39,12 @@ class Loaders(lightning.LightningDataModule):
         self.experiment, self.sources = experiment, sources
         parts = split_all({name: source.samples for name, source in sources.items()}, experiment.training)
         training = {name: self._clips(name, own) for name, (own, _) in parts.items()}
+        shift = experiment.flow.stills == "shift"
         if len(training) == 1:
-            self.training: Dataset = TrainingClips(*training.values(), experiment.seed)
+            self.training: Dataset = TrainingClips(*training.values(), experiment.seed, shift)
         else:
             weights = experiment.data.train_on if isinstance(experiment.data.train_on, dict) else None
-            self.training = MixedClips(training, experiment.seed, weights)
+            self.training = MixedClips(training, experiment.seed, weights, shift=shift)
         validation = [self._clips(name, held_out) for name, (_, held_out) in parts.items()]
         if experiment.data.mosaic:
             validation = [FixedMosaics(clips) for clips in validation]
