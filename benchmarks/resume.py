@@ -45,7 +45,10 @@ def steps(run: config.Experiment, folder: Path, count: int) -> tuple[dict[str, f
     """Milliseconds of a step, clips included; and a checkpoint of the network and its optimiser."""
     source = catalogue.open(run.data.train_on, run)
     words = tokenizer(run.model.language, folder, {sample.sentence for sample in source.samples})
-    clips, join = Loaders(run, source, words).training, collate(words, run.model.language.max_words)
+    clips, join = (
+        Loaders(run, {run.data.train_on: source}, words).training,
+        collate(words, run.model.language.max_words),
+    )
     module = NetworkTraining(run, len(words))
     optimizer = module.configure_optimizers()["optimizer"]
 

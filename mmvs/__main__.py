@@ -130,17 +130,28 @@ def evaluate(
 
     Score an experiment on its data sets, after the data, flow and training that are missing.
 
-    Writes metrics.json and samples.csv. Example: mmvs evaluate params/moving_shapes.yaml --rung B+M --seed 1
+    Writes metrics.json and samples.csv; of data sets of expressions also the zip that their server takes,
+    submissions/<data set>.zip. Example: mmvs evaluate params/moving_shapes.yaml --rung B+M --seed 1
     """
     from mmvs.evaluation import evaluate
+    from mmvs.run_folder import RunFolder
 
     trained = _train(_experiment(params, rung, seed), quiet)
     if processes.rank() == 0:  # of `torchrun`: one process is enough to score
         result = evaluate(trained, progress=not quiet)
+        folder = RunFolder.of(trained.experiment)
         for name, kinds in result.scores.items():
+            if "J&F" in kinds["all"]:
+                print(f"{name}: " + ", ".join(f"{key} {kinds['all'][key]:.3f}" for key in ("J", "F", "J&F")))
+            if "mean_iou" not in kinds["all"]:
+                print(f"{name}: {kinds['all']['samples']:,} masks; their truth is not published")
+                continue
             means = ", ".join(f"{kind} {scores['mean_iou']:.3f}" for kind, scores in kinds.items())
             print(f"{name}, mean IoU: {means}")
-        print(trained.experiment.folder / "metrics.json")
+        for name in trained.experiment.data.evaluate_on:
+            if folder.submission(name).exists():
+                print(folder.submission(name))
+        print(folder.metrics)
 
 
 @app.command()
@@ -179,6 +190,39 @@ def segment(
     if unseen := segmenter.unseen_words(sentences):
         print(f"not in the model's vocabulary, which guesses: {', '.join(unseen)}")
     print(out)
+
+
+@app.command("new-data")
+def new_data(
+    folder: Annotated[Path, typer.Argument(help="Where the data set is, or shall be.")],
+    more: Annotated[list[Path] | None, typer.Argument(help="More videos, as of --videos clips/*.mp4")] = None,
+    videos: Annotated[
+        list[Path] | None, typer.Option(help="A video, a folder of pictures, or a folder of them.")
+    ] = None,
+    sentences: Annotated[
+        Path | None, typer.Option(help="CSV with the columns video, object, sentence; maybe split.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="CVAT's XML, COCO's or another JSON, a zip, or a folder of PNG.")
+    ] = None,
+    valid: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the videos that are not trained on.")
+    ] = 0.2,
+    quiet: Quiet = False,
+) -> None:
+    """Make a data set of your own.
+
+    From videos, sentences and masks, in Ref-YouTube-VOS's layout; or add to it. What is there is kept.
+
+    Exit status: 0 all is there, 1 something must be mended, and the text says what.
+
+    Example: mmvs new-data data/own --videos clips --sentences sentences.csv --masks annotations.xml
+    """
+    from mmvs.data.own.making import make
+
+    report = make(folder, [*(videos or []), *(more or [])], sentences, masks, valid, not quiet)
+    print(report.text())
+    raise typer.Exit(0 if report.is_sound else 1)
 
 
 @app.command()

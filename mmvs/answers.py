@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from mmvs.data import catalogue
 from mmvs.data.clips import Clips, collate
 from mmvs.data.geometry import restore
+from mmvs.data.words import readable_pieces
 from mmvs.metrics import binarise
 from mmvs.schema import Batch, Example, Prediction
 from mmvs.segmenter import Segmenter
@@ -66,7 +67,7 @@ def _answers_of(batch: Batch, prediction: Prediction, tokenizer: PreTrainedToken
             probability=restore(probability[n : n + 1], original)[0].numpy(),
             coarse=restore(coarse[n : n + 1], original)[0].numpy(),
             attention=prediction.attention[n, :length].float().cpu().numpy(),
-            words=tokenizer.convert_ids_to_tokens(batch.words[n, :length].tolist()),
+            words=readable_pieces(tokenizer, batch.words[n, :length].tolist()),
         )
         batch_answers.append(answer)
     return batch_answers

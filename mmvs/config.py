@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mmvs.files import regular
 
@@ -40,6 +40,9 @@ LADDER: dict[str, dict[str, bool]] = {
     }
     for count in range(len(SWITCHES) + 1)
 }
+
+
+MOSAIC = "mosaic:"  # before a data set's name: each sample beside another video (mmvs/data/mosaics.py)
 
 
 class NoDatesSafeLoader(yaml.SafeLoader):
@@ -98,7 +101,8 @@ class MovingShapes(Part):
 class Data(Part):
     """Which samples, and how a clip is cut, scaled and augmented."""
 
-    train_on: str = "a2d-train"
+    # A data set; several, whose clips are read equally often; or several with weights: {name: weight, ...}
+    train_on: str | list[str] | dict[str, float] = "a2d-train"
     evaluate_on: list[str] = Field(["a2d-test"], min_length=1)
     roots: dict[str, str] = {
         "a2d": "data/a2d-sentences",
@@ -108,6 +112,9 @@ class Data(Part):
         "ref-youtube-vos": "data/ref-youtube-vos",
         "ref-davis17": "data/ref-davis17",
         "own": "data/own",
+        "refcoco": "data/refer",  # as its owners' tools have it: the three, and images/, side by side
+        "refcoco+": "data/refer",
+        "refcocog": "data/refer",
     }
     jhmdb_samples: str | None = None  # list of J-HMDB frames to score; None: drawn once, kept in the root
     pictures: bool = True  # False: annotation files alone are there, enough for 01_explore_data
@@ -117,18 +124,43 @@ class Data(Part):
     gap: int = Field(0, ge=0)  # training: neighbours are 1 to `gap` frames apart, drawn; 0: `stride`
     sentences_per_clip: int = Field(3, ge=1)  # at most, in training; they share the backbones' work
     flip: float = Field(0.5, ge=0, le=1)  # chance of a mirrored clip: words left/right swap, u changes sign
+    mosaic: float = Field(0, ge=0, le=1)  # chance that a clip of another video stands in the same frame
     jitter: float = Field(0.1, ge=0)  # brightness and contrast; half of it saturation; hue stays
     cache: bool = False  # keep decoded clips in memory: for small data only
     workers: int = Field(4, ge=0)  # loader processes
     moving_shapes: MovingShapes = MovingShapes()
 
+    @property
+    def training_sets(self) -> list[str]:
+        """Names of the data sets to train on."""
+        return [self.train_on] if isinstance(self.train_on, str) else list(self.train_on)
+
+    @field_validator("train_on", mode="before")
+    @classmethod
+    def _one_or_several_data_sets(cls, value: Any) -> Any:
+        names = [value] if isinstance(value, str) else value
+        weights = names.values() if isinstance(names, dict) else ()
+        if (
+            not isinstance(names, (list, dict))
+            or not names
+            or not all(isinstance(name, str) for name in names)
+            or len(set(names)) < len(names)
+            or not all(type(one) in (int, float) and 0 < one < float("inf") for one in weights)
+        ):
+            raise ValueError(
+                "expected a data set, a list of different ones, or weights above 0, such as "
+                f"{{mevis-train: 2, ref-youtube-vos-train: 1}}, not {value}"
+            )
+        return next(iter(names)) if len(names) == 1 else value
+
     @model_validator(mode="after")
     def _roots_of_known_data_sets(self) -> Data:
-        used = [name.partition("-")[0] for name in (self.train_on, *self.evaluate_on)]
-        known = dict.fromkeys([*type(self).model_fields["roots"].default, *used])
-        for name in self.roots:
-            if name not in known:
-                raise ValueError(f"roots: unknown data set '{name}': {_hint(name, known)}")
+        names = [name.removeprefix(MOSAIC) for name in (*self.training_sets, *self.evaluate_on)]
+        known = type(self).model_fields["roots"].default
+        others = [one for one in names if not any(f"{one}-".startswith(f"{name}-") for name in known)]
+        for name in self.roots:  # a name in use is <data set>-<split>: either may have hyphens
+            if name not in known and not any(f"{one}-".startswith(f"{name}-") for one in others):
+                raise ValueError(f"roots: unknown data set '{name}': {_hint(name, [*known, *others])}")
         return self
 
 
@@ -142,24 +174,41 @@ class Flow(Part):
     height: int | None = Field(None, ge=16)  # stored resolution; None: the video's own
     root: str = "data/flow"
     workers: int = Field(2, ge=1)  # processes
+    stills: Literal["zero", "shift"] = "zero"  # of single pictures in training: none, or a drawn shift's
+
+
+Freeze = Literal["norm", "stem", "all", "none"]  # of a backbone, for the whole training
 
 
 class Backbone(Part):
-    """A ResNet: one of torchvision's by name, or a narrow one by its widths."""
+    """An image encoder by name: of torchvision, timm or Hugging Face, or a narrow ResNet by its widths.
 
-    name: str = "resnet50"  # torchvision's, or "narrow"
-    weights: str | None = "DEFAULT"  # torchvision's name of pretrained weights, a file, or None: random
+    `freeze` holds weights and statistics as they are: `norm` those of batch normalisation, `stem` also all
+    that the finest level needs (stem and first stage), `all` everything, `none` nothing.
+    """
+
+    # A ResNet of torchvision, "timm:<name>", "hf:<hub id, folder or config.json>", or "narrow".
+    name: str = "resnet50"
+    # DEFAULT: the pretrained weights of that name; or a published name of weights, a file, or None: random.
+    weights: str | None = "DEFAULT"
     # Of "narrow": stem (stride 2), then strides 2, 4, 8. At least 8: with fewer channels, torch 2.15 on a CPU
     # of AVX2 writes beyond its memory in the gradient of a strided 1 x 1 convolution with channels last.
     widths: list[Annotated[int, Field(ge=8)]] = [16, 32, 64, 96]
     input: Literal["uv", "wheel"] = "wheel"  # motion only: raw flow, or rendered as a colour wheel
     flow_scale: float = Field(2.0, gt=0)  # motion, "uv" only: pixels per frame that count as 1
+    freeze: Freeze | None = None  # None: "norm" where weights are given, "none" where they are random
+
+    @property
+    def frozen(self) -> Freeze:
+        """What stays as it is."""
+        return self.freeze or ("norm" if self.weights else "none")
 
 
 class Language(Part):
-    """BERT: a local folder or hub name, or a small one trained from scratch.
+    """A text encoder of Hugging Face: a local folder or hub name; or a small BERT trained from scratch.
 
-    The path of a BERT's config.json gives its architecture with random weights, without a download.
+    BERT and its relatives (RoBERTa, MiniLM, XLM-R, ...) or the text part of CLIP, with a fast tokenizer. The
+    path of a config.json gives its architecture with random weights, without a download.
     """
 
     name: str = "bert-base-uncased"  # or "small": WordPiece vocabulary from the training sentences
@@ -168,7 +217,13 @@ class Language(Part):
     heads: int = 4
     vocabulary: int = 400
     max_words: int = Field(64, ge=4)  # tokens, [CLS] and [SEP] included; longer sentences are cut
-    norm: Literal["layer", "batch"] = "layer"  # of the projected words and of their mean
+    norm: Literal["layer", "batch"] = "batch"  # of the projected words and of their mean
+    freeze: Literal["all", "none"] = "none"
+
+    @property
+    def frozen(self) -> str:
+        """What stays as it is."""
+        return self.freeze
 
 
 class Quirks(Part):
@@ -178,6 +233,17 @@ class Quirks(Part):
     gate: bool = False  # the gate of appearance reads appearance, not motion
     dilation: bool = False  # of the motion backbone's last level only the first convolution is dilated
     border: bool = False  # the wheel's picture is padded with black, not with the white of no motion
+
+
+def _decisive(model: Multimodal | Published, exclude: set[str]) -> dict[str, Any]:
+    """The values of a model that decide its weights; `freeze` came after the first fingerprints."""
+    values = model.model_dump(mode="json", exclude=exclude)
+    for name in ("appearance_backbone", "motion_backbone", "language"):
+        part = getattr(model, name)
+        default = type(part).model_fields["freeze"].default
+        if part.frozen == part.model_copy(update={"freeze": default}).frozen:
+            values[name].pop("freeze")
+    return values
 
 
 def _shared_by_heads(part: Any) -> Any:
@@ -252,19 +318,21 @@ class Multimodal(Part):
 
     def decisive(self) -> dict[str, Any]:
         """The values that decide the trained weights; `fingerprint` hashes them, and is older than `name`."""
-        return self.model_dump(mode="json", exclude={"name"})
+        return _decisive(self, exclude={"name"})
 
 
 class AppearanceBackbone(Backbone):
-    """As the authors' code has it."""
+    """As the authors' code has it, which freezes nothing."""
 
     name: str = "resnet101"
+    freeze: Freeze | None = "none"
 
 
 class MotionBackbone(Backbone):
-    """As the authors' code has it."""
+    """As the authors' code has it, which freezes nothing."""
 
     name: str = "resnet34"
+    freeze: Freeze | None = "none"
 
 
 class ShortLanguage(Language):
@@ -293,6 +361,16 @@ class Published(Part):
         return True
 
     @model_validator(mode="after")
+    def _backbones_are_resnets(self) -> Published:
+        for backbone in (self.appearance_backbone, self.motion_backbone):
+            if ":" in backbone.name:
+                raise ValueError(
+                    f"backbone '{backbone.name}': the published network dilates ResNets: give one of "
+                    "torchvision's, or 'narrow'"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _heads_share_the_width(self) -> Published:
         return _shared_by_heads(self)
 
@@ -303,7 +381,7 @@ class Published(Part):
         """
         unchanged = {"quirks"} if self.quirks == Quirks() else set()
         switches = {"motion": True, "transformer": True, "language_guided": True}
-        return switches | self.model_dump(mode="json", exclude=unchanged)
+        return switches | _decisive(self, exclude=unchanged)
 
 
 Model = Multimodal | Published
@@ -312,11 +390,14 @@ Model = Multimodal | Published
 class Training(Part):
     """Optimisation, for Lightning."""
 
+    start_from: str | None = None  # fine-tuning: weights of a run's folder, checkpoint, saved model, hub id
+    start_anew: list[str] = []  # parts of the network that begin with weights of their own all the same
     steps: int = Field(30_000, ge=1)
     batch: int = Field(8, ge=1)  # clips
     rate: float = Field(1e-4, gt=0)  # of everything that is not pretrained
     backbone_rate: float = Field(2e-5, gt=0)
     language_rate: float = Field(2e-5, gt=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)  # of both: a layer's rate is this share of the next one's
     weight_decay: float = Field(0.01, ge=0)
     warmup: int = Field(1000, ge=0)  # steps
     clip: float = Field(1.0, gt=0)  # gradient norm
@@ -328,6 +409,13 @@ class Training(Part):
     deterministic: bool = False  # on a GPU: the same weights at every run, more slowly (docs/reliability.md)
     validate_every: int = Field(1000, ge=1)  # steps; also how often a checkpoint is written
     validation_clips: int = Field(64, ge=1)  # drawn from the training videos and kept out of training
+    hold_out: Literal["videos", "frames"] = "videos"  # validation: whole videos, or each video's last frames
+
+    @model_validator(mode="after")
+    def _anew_beside_something_old(self) -> Training:
+        if self.start_anew and self.start_from is None:
+            raise ValueError("start_anew: without start_from every part starts anew: set start_from")
+        return self
 
 
 class Evaluation(Part):
@@ -389,13 +477,24 @@ class Experiment(Part):
             decisive["data"].pop(free)
         for free in ("root", "workers"):
             decisive["flow"].pop(free)
+        if self.flow.stills == "zero":
+            decisive["flow"].pop("stills")
         if self.training.threads in (None, 1):  # as when threads were in no fingerprint
             decisive["training"].pop("threads")
         # These came after the first fingerprints: their defaults must not change them.
         if self.data.gap == 0:
             decisive["data"].pop("gap")
+        if self.data.mosaic == 0:
+            decisive["data"].pop("mosaic")
         if self.training.skip_nonfinite == 0:
             decisive["training"].pop("skip_nonfinite")
+        if self.training.layer_decay == 1:
+            decisive["training"].pop("layer_decay")
+        if self.training.hold_out == "videos":
+            decisive["training"].pop("hold_out")
+        for name in ("start_from", "start_anew"):
+            if not decisive["training"][name]:
+                decisive["training"].pop(name)
         if not self.training.deterministic:
             decisive["training"].pop("deterministic")
         if not self.model.alignment:

@@ -18,12 +18,16 @@ from mmvs.data import catalogue
 from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import Source
 from mmvs.data.clips import Clips
+from mmvs.data.expression_videos import ExpressionVideos
 from mmvs.files import whole, write_json
 from mmvs.flow.estimators import estimator
 from mmvs.metrics import ScoresByKind, ScoresOfExpressions, binarise, foreground_score
 from mmvs.provenance import provenance
 from mmvs.run_folder import Ladder, Result, RunFolder
-from mmvs.schema import Clip, Sample
+from mmvs.schema import Clip
+from mmvs.scoring import Request
+from mmvs.scoring import score as score_masks
+from mmvs.segmenter.submission import write_submission
 from mmvs.trained import TrainedNetwork
 from mmvs.training import fit
 
@@ -40,7 +44,7 @@ class Exchanged(Dataset):
         self.sentences = [samples[i].sentence for i in range(len(samples))]
         of_video: dict[str, list[int]] = {}
         for i in range(len(samples)):  # an exchange within a video would keep sentences that fit
-            of_video.setdefault(samples[i].video_id, []).append(i)
+            of_video.setdefault(samples.scene(i), []).append(i)
         groups = [list(of_video.values())[v] for v in np.random.default_rng(seed).permutation(len(of_video))]
         grouped = np.concatenate(groups)
         # Sorted by video and rolled by the largest group, no sample meets its own video, unless that one
@@ -57,32 +61,57 @@ class Exchanged(Dataset):
         return Clip(**{**vars(clip), "sentences": sentences})
 
 
-def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = True) -> Result:
+def evaluate(
+    trained: TrainedNetwork, progress: bool = True, exchanged: bool = True, submissions: bool = True
+) -> Result:
     """Score a trained run on its data sets, at the videos' resolution, or load the scores that it has.
 
-    exchanged  also score with sentences exchanged between videos, as "<data set>-shuffled"
+    exchanged    also score with sentences exchanged between videos, as "<data set>-shuffled"; and where every
+                 sentence is trained on as well, its last mask in training, as "<data set>-copied"
+    submissions  also write the masks of every frame of data sets of expressions, as their servers take them
 
-    Raises DataError where the truth of a data set is not known: its masks cannot be scored here.
-    Writes `metrics.json` and `samples.csv` into the run's folder and returns the former's content.
+    Of data sets of expressions whose truth is not known the masks are all that there is, and the number of
+    samples stands for their scores; of others without a truth it raises DataError. Writes `metrics.json`,
+    `samples.csv` and `submissions/` into the run's folder and returns the first's content.
     """
     experiment = trained.experiment
     folder = RunFolder.of(experiment)
-    evaluations = [(name, False) for name in experiment.data.evaluate_on]
-    if exchanged:
-        evaluations.append((experiment.data.evaluate_on[0], True))
+    submitted = [name for name in experiment.data.evaluate_on if catalogue.has_expressions(name)]
+    sources = {name: catalogue.open(name, experiment) for name in submitted if submissions}
+    for name, source in sources.items():
+        write_submission(trained, source, folder.submission(name), progress)
+    hidden = [name for name, source in sources.items() if not source.samples.truth_is_known]
+    known = [name for name in experiment.data.evaluate_on if name not in hidden]
+    evaluations = [(name, False) for name in known] + [(name, True) for name in known[:1] if exchanged]
     labels = [f"{name}-shuffled" if shuffled else name for name, shuffled in evaluations]
     weights = trained.fingerprint()
-    if (result := folder.result_of(experiment, weights)) and all(label in result.scores for label in labels):
+    result = folder.result_of(experiment, weights)
+    if result and all(label in result.scores for label in (*hidden, *labels)):
+        for name in sources.keys() - set(hidden):
+            if not folder.submission(name).with_suffix(".json").exists():
+                _score_submission(sources[name], folder.submission(name), progress)
         return result
 
-    start, scores, rows = time.monotonic(), {}, []
-    names = dict.fromkeys([experiment.data.train_on, *experiment.data.evaluate_on])
-    sources = {name: catalogue.open(name, experiment) for name in names}
-    for name in experiment.data.evaluate_on:
+    start, rows = time.monotonic(), []
+    scores = {name: {"all": {"samples": len(sources[name].samples)}} for name in hidden}
+    names = dict.fromkeys([*experiment.data.training_sets, *experiment.data.evaluate_on])
+    of_submissions = {
+        name: _score_submission(sources[name], folder.submission(name), progress)
+        for name in sources.keys() - set(hidden)
+    }
+    sources = {name: sources.get(name) or catalogue.open(name, experiment) for name in names}
+    for name in known:
         sources[name].samples.require_truth(f"scoring {name}")
     for (name, shuffled), label in zip(evaluations, labels, strict=True):
         scores[label], table = _score(trained, name, sources[name], shuffled, progress)
+        if not shuffled:
+            scores[label]["all"] |= of_submissions.get(name, {})
         rows += [] if shuffled else table
+    for name in known[:1] if exchanged else []:
+        trained_on = (sources[one].samples for one in experiment.data.training_sets)
+        copies = (_score_copies(sources[name].samples, training) for training in trained_on)
+        if copied := next(filter(None, copies), None):
+            scores[f"{name}-copied"] = copied
     samples = {name: source.samples for name, source in sources.items()}
     lists = {name: one.samples_from for name, one in samples.items() if one.samples_from}
     seconds = {"training": trained.seconds, "evaluation": time.monotonic() - start}
@@ -105,6 +134,7 @@ def evaluate(trained: TrainedNetwork, progress: bool = True, exchanged: bool = T
             data_fingerprint={name: _data_fingerprint(one) for name, one in samples.items()},
             weights=weights,
             **({"samples_from": lists} if lists else {}),  # scores of J-HMDB depend on it
+            **({"started_from": trained.start} if trained.start else {}),
             **({"skipped_batches": trained.skipped} if trained.skipped else {}),
             flow_fingerprint=estimator(experiment.flow).fingerprint,
         ),
@@ -132,7 +162,7 @@ def ladder(
             cell = experiment.on_rung(rung, seed)
             result = RunFolder.of(cell).result_of(cell)
             if result is None and train_missing:
-                result = evaluate(fit(cell, progress), progress, exchanged=False)
+                result = evaluate(fit(cell, progress), progress, exchanged=False, submissions=False)
             if result is not None:
                 cells.setdefault(rung, {})[str(seed)] = result.scores
     write_json(RunFolder.of(experiment).ladder, cells)
@@ -152,14 +182,16 @@ def _score(
             mask = binarise(answer.probability, trained.experiment.evaluation)
             truth = masks[sample.instance_id]
             score = foreground_score(answer.probability, mask)
-            means = {i: foreground_score(answer.probability, m) for i, m in masks.items()}
+            chosen_from = {i: masks[i] for i in samples.rivals(answer.index, masks)}
+            means = {i: foreground_score(answer.probability, m) for i, m in chosen_from.items()}
             coarse = intersection_over_union(answer.coarse > trained.experiment.evaluation.threshold, truth)
-            scores.update(sample.kind, mask, truth, score, answer.probability, masks, sample.instance_id)
+            objects = chosen_from, sample.instance_id
+            scores.update(sample.kind, mask, truth, score, answer.probability, *objects)
             if of_expressions:
-                of_expressions.update(_expression(sample), mask, truth)
+                of_expressions.update(samples.expression(answer.index), mask, truth)
             identity = [sample.video_id, sample.frame, sample.instance_id, sample.kind, sample.sentence]
             numbers = [round(value, 4) for value in (intersection_over_union(mask, truth), coarse, score)]
-            selected = int(max(means, key=means.get) == sample.instance_id)
+            selected = int(max(means, key=means.get) == sample.instance_id) if means else ""
             rows.append([name, answer.index, *identity, *numbers, selected])
     results = scores.compute()
     if of_expressions:
@@ -167,16 +199,64 @@ def _score(
     return results, rows
 
 
-def _expression(sample: Sample) -> tuple[str, int, str]:
-    """What the samples of an expression have in common."""
-    return sample.video_id, sample.instance_id, sample.sentence
+def _score_copies(samples: AnnotatedVideos, training: AnnotatedVideos) -> dict[str, Any] | None:
+    """What it scores to copy each object's last mask in the training frames to all frames; None without one.
+
+    Of mosaics it is told in which half the object is. A floor where a part of each video is trained on.
+    """
+    if not {samples.scene(i) for i in range(min(1, len(samples)))} & set(training.videos):
+        return None  # other videos
+    last: dict[tuple[str, str], int] = {}
+    for j in range(len(training)):
+        key = training.scene(j), training[j].sentence
+        if key not in last or training[j].frame > training[last[key]].frame:
+            last[key] = j
+    scores, of_expressions = ScoresByKind(), ScoresOfExpressions() if _has_every_frame(samples) else None
+    masks: dict[tuple[str, str], np.ndarray] = {}
+    for i, sample in enumerate(samples):
+        key = samples.scene(i), sample.sentence
+        if key not in last:
+            return None
+        if key not in masks:
+            masks[key] = training.mask(last[key])
+        mask, truths = samples.place(i, masks[key]), samples.masks_in_frame(i)
+        truth, rivals = truths[sample.instance_id], {one: truths[one] for one in samples.rivals(i, truths)}
+        if mask.shape != truth.shape:
+            return None  # the two splits have videos of other sizes
+        scores.update(sample.kind, mask, truth, 1.0, mask.astype(np.float32), rivals, sample.instance_id)
+        if of_expressions:
+            of_expressions.update(samples.expression(i), mask, truth)
+    results = scores.compute()
+    if of_expressions:
+        results["all"] |= of_expressions.compute()
+    return results
+
+
+def _score_submission(source: Source, path: Path, progress: bool) -> dict[str, float]:
+    """Score a submission as `mmvs score` does, and write the report beside it.
+
+    Returns J, F and J&F as MeViS averages them; of Ref-DAVIS17 those of the DAVIS tool besides.
+    """
+    samples = source.samples
+    assert isinstance(samples, ExpressionVideos)
+    truth = samples.expressions
+    request = Request(path, truth.root, samples.scored_as, truth.split, workers=1, progress=progress)
+    report = score_masks(request)
+    report.write_json(path.with_suffix(".json"))
+    report.write_table(path.with_suffix(".csv"))
+    details, names = report.details, ("J", "F", "J&F")
+    overall = details.get("overall") or details["per_expression"]["overall"]
+    official = details["official"]["overall"] if samples.scored_as == "ref-davis17" else {}
+    return {name: overall[name] for name in names} | {
+        f"official {name}": official[name] for name in names if name in official
+    }
 
 
 def _has_every_frame(samples: AnnotatedVideos) -> bool:
     """Are the samples of each expression all frames that have a truth? J and F are averages over videos."""
-    counts, first = Counter(map(_expression, samples)), {}
-    for i, sample in enumerate(samples):
-        first.setdefault(_expression(sample), i)
+    counts, first = Counter(map(samples.expression, range(len(samples)))), {}
+    for i in range(len(samples)):
+        first.setdefault(samples.expression(i), i)
     if max(counts.values(), default=0) < 2:
         return False
     return all(counts[one] == len(samples.frames_with_truth(i)) for one, i in first.items())

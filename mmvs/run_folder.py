@@ -37,6 +37,7 @@ class Provenance(Record):
     data_fingerprint: dict[str, str]  # data set → digits of what is asked of which frame of which video
     weights: str | None = None  # TrainedNetwork.fingerprint(); None: of a version that kept none
     cpu: str | None = None  # instruction set: another one rounds otherwise, and trains other weights
+    started_from: dict[str, Any] | None = None  # of a fine-tuned run: source, and its weights' fingerprint
     skipped_batches: int = 0  # of the training, as their loss was no number; only where there were some
     samples_from: dict[str, str] = {}  # data set → list of its samples; only of data sets with several lists
     flow_fingerprint: dict[str, Any]  # the estimator: name, settings, version
@@ -217,6 +218,10 @@ class RunFolder:
     def samples(self) -> Path:
         """Table of every sample's scores."""
         return self.path / "samples.csv"
+
+    def submission(self, data_set: str) -> Path:
+        """Zip of the masks of a data set of expressions; its scores stand beside it, as .json and .csv."""
+        return self.path / "submissions" / f"{data_set}.zip"
 
     @property
     def ladder(self) -> Path:

@@ -101,8 +101,8 @@ class Prediction:
     motion: Tensor  # (N, D, h, w) Tm of the target frame
     sentence: Tensor  # (N, D) summary of the sentence
     attention: Tensor  # (N, L, h, w) of each cell on each word, sums to 1 over L
-    encoded: Tensor | None = None  # (N, D, h, w) Za of the target frame; None: of a network without it
-    words: Tensor | None = None  # (N, D) mean word of Zl of the target frame; None: as before
+    encoded: Tensor  # (N, D, h, w) Za of the target frame
+    words: Tensor  # (N, D) mean word of Zl of the target frame
 
     def probability(self) -> Tensor:
         """(N, H, W) foreground probability."""

@@ -1,8 +1,8 @@
 """A trained network as one object: from a run, a checkpoint, the authors' file, a saved model, the hub.
 
 A saved model is a folder: weights (safetensors), config.json (the experiment), `language` (the tokenizer, and
-BERT's configuration), SHA256SUMS of all these, and a model card. Loading it needs no pretrained weights of
-anything else, runs no code that came with it, and reads no file beside it.
+the architectures of BERT and of Hugging Face's backbones), SHA256SUMS of all these, and a model card. Loading
+it needs no pretrained weights of anything else, runs no code that came with it, and reads no file beside it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from mmvs import checkpoints, config
-from mmvs.build import build_empty, build_released
+from mmvs.build import build_empty, build_released, keep_architectures
 from mmvs.checkpoints import CheckpointError, reason
 from mmvs.config import ConfigError, Data, Experiment, Flow, resolve
 from mmvs.data.words import kept_tokenizer, tokenizer
@@ -72,17 +72,19 @@ class TrainedNetwork(
         steps: int = 0,
         seconds: float = 0.0,
         skipped: int = 0,
+        start: dict[str, Any] | None = None,
     ):
         """Put the network in eval mode, as the scores need it.
 
         steps    of the training behind it
         seconds  of that training
         skipped  batches that it left out; all three are 0 where nobody knows
+        start    of a fine-tuned network: whose weights it started from, and their fingerprint
         """
         super().__init__()
         self.experiment, self.tokenizer = experiment, tokenizer
         self.network = as_scored(network).eval()
-        self.steps, self.seconds, self.skipped = steps, seconds, skipped
+        self.steps, self.seconds, self.skipped, self.start = steps, seconds, skipped, start
 
     @property
     def device(self) -> torch.device:
@@ -152,7 +154,8 @@ class TrainedNetwork(
         skipped = content["mmvs"].get("skipped", 0)
         if end := beside.training_end():  # the best checkpoint is an earlier one
             steps, seconds, skipped = end.steps, end.seconds, end.skipped
-        return cls(experiment, network.to(device()), words, steps, seconds, skipped)
+        start = content["mmvs"].get("start")
+        return cls(experiment, network.to(device()), words, steps, seconds, skipped, start)
 
     @classmethod
     def from_released(cls: type[Model], file: str | Path) -> Model:
@@ -198,7 +201,7 @@ class TrainedNetwork(
         return super().generate_model_card(
             *args,
             run=self.experiment.run,
-            data=data.train_on,
+            data=", ".join(data.training_sets),
             frames=data.frames,
             stride=data.stride,
             size=data.size,
@@ -211,7 +214,7 @@ class TrainedNetwork(
     def _save_pretrained(self, save_directory: Path) -> None:
         super()._save_pretrained(save_directory)
         self.tokenizer.save_pretrained(save_directory / LANGUAGE)
-        self.network.language.bert.config.save_pretrained(save_directory / LANGUAGE)
+        keep_architectures(self.network, save_directory / LANGUAGE)
         write_json(save_directory / CONFIG, self.experiment.model_dump(mode="json"))
         checkpoints.write_sums(save_directory, _parts(save_directory))
 

@@ -13,7 +13,7 @@ from mmvs.__main__ import app
 from mmvs.config import ROOT
 
 WORDS = sorted(
-    [command.callback.__name__ for command in app.registered_commands]
+    [command.name or command.callback.__name__ for command in app.registered_commands]
     + [group.name for group in app.registered_groups]
 )
 

@@ -96,6 +96,38 @@ def test_a_parameter_that_was_added_later_changes_no_older_fingerprint():
     assert config.experiment(model=gate).fingerprint() == "775594de5e96"
 
 
+def test_freezing_and_layer_decay_change_the_fingerprint_only_where_they_change_the_training():
+    base = config.experiment().fingerprint()
+    norm = {"appearance_backbone": {"freeze": "norm"}}  # which is the default of pretrained backbones
+    assert config.experiment(model=norm).fingerprint() == base
+    random = {"appearance_backbone": {"weights": None}}
+    of_random = config.experiment(model=random).fingerprint()
+    random = {"appearance_backbone": {"weights": None, "freeze": "none"}}
+    assert config.experiment(model=random).fingerprint() == of_random
+    for parts in (
+        {"model": {"appearance_backbone": {"freeze": "none"}}},
+        {"model": {"motion_backbone": {"freeze": "stem"}}},
+        {"model": {"appearance_backbone": {"weights": None, "freeze": "norm"}}},
+        {"model": {"language": {"freeze": "all"}}},
+        {"training": {"layer_decay": 0.9}},
+    ):
+        assert config.experiment(**parts).fingerprint() not in (base, of_random), parts
+    published = {"name": "published", "motion_backbone": {"freeze": "none"}}
+    assert config.experiment(model=published).fingerprint() == "afeebcd94318"
+    published = {"name": "published", "motion_backbone": {"freeze": "norm"}}
+    assert config.experiment(model=published).fingerprint() != "afeebcd94318"
+
+
+def test_the_published_network_freezes_nothing_and_takes_resnets_alone():
+    model = config.experiment(model={"name": "published"}).model
+    assert model.appearance_backbone.frozen == model.motion_backbone.frozen == "none"
+    for name in ("timm:resnet18", "hf:microsoft/resnet-18"):
+        with pytest.raises(
+            config.ConfigError, match=f"backbone '{name}': the published network dilates ResNets"
+        ):
+            config.experiment(model={"name": "published", "motion_backbone": {"name": name}})
+
+
 def test_a_network_refuses_what_only_the_other_reads():
     for parts, named in (
         ({"model": {"quirks": {"gate": True}}}, "unknown parameter 'quirks' of Multimodal"),
@@ -161,10 +193,42 @@ def test_the_run_without_flow_differs_in_nothing_but_flow():
     assert without.model_copy(update={"run": full.run, "model": with_flow}) == full
 
 
+def test_one_data_set_is_one_however_it_is_written():
+    plain = config.experiment(data={"train_on": "mevis-train"})
+    for written in (["mevis-train"], {"mevis-train": 2}):
+        other = config.experiment(data={"train_on": written})
+        assert other == plain and other.fingerprint() == plain.fingerprint()
+    names = ["mevis-train", "a2d-train"]
+    several = [names, dict(zip(names, (1, 2), strict=True)), dict(zip(names, (2, 2), strict=True))]
+    prints = [config.experiment(data={"train_on": one}).fingerprint() for one in several]
+    assert len({*prints, plain.fingerprint()}) == 4
+    assert config.experiment(data={"train_on": several[1]}).data.training_sets == names
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[], {}, ["a2d-train"] * 2, [1], {"a2d-train": 0}, {"a2d-train": -1}, {"a2d-train": "x"}, 5, None],
+)
+def test_what_no_data_sets_are_is_refused(value):
+    with pytest.raises(config.ConfigError, match="data.train_on: .*expected a data set, a list"):
+        config.experiment(data={"train_on": value})
+
+
+@pytest.mark.parametrize("name", ["ref-youtube-vos-train", "my-own-set-train", "own-some-split"])
+def test_names_of_data_sets_may_have_hyphens(name):
+    family = {"own-some-split": "own"}.get(name, name.removesuffix("-train"))
+    assert config.Data(train_on=name, roots={family: "x"}).roots == {family: "x"}
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
         ({"data": {"roots": {"jhmb": "x"}}}, "data: .*roots: unknown data set 'jhmb': did you mean 'jhmdb'"),
+        ({"data": {"roots": {"ref": "x"}}}, "roots: unknown data set 'ref': "),
+        (
+            {"data": {"train_on": "ref-youtube-vos-train", "roots": {"ref": "x"}}},
+            "roots: unknown data set 'ref': ",
+        ),
         ({"training": {"rate": float("inf")}}, "training.rate: .*finite"),
         ({"training": {"rate": float("nan")}}, "training.rate: "),
         ({"data": {"evaluate_on": []}}, "data.evaluate_on: .*at least 1"),

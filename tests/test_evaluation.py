@@ -40,13 +40,23 @@ def test_video_truth_gives_j_and_f(samples, monkeypatch):
     assert len(rows) == len(samples)
     results, _ = scores(samples, monkeypatch, lambda i: np.roll(samples.mask(i), 3, axis=1))
     by_expression = {}
-    for i, sample in enumerate(samples):
+    for i in range(len(samples)):
         pair = np.roll(samples.mask(i), 3, axis=1), samples.mask(i)
         numbers = region_similarity(*pair), boundary_accuracy(*pair)
-        by_expression.setdefault(sample.instance_id, []).append(numbers)
+        by_expression.setdefault(samples.expression(i), []).append(numbers)
     j, f = np.mean([np.mean(frames, axis=0) for frames in by_expression.values()], axis=0)
     assert (results["all"]["J"], results["all"]["F"]) == pytest.approx((j, f))
     assert results["all"]["J&F"] == pytest.approx((j + f) / 2) and 0 < f < 1
+
+
+def test_an_object_does_not_rival_its_own_sentences(samples, monkeypatch):
+    of_object = [samples.rivals(i, samples.masks_in_frame(i)) for i in range(len(samples))]
+    results, rows = scores(samples, monkeypatch, samples.mask)
+    for row, rivals in zip(rows, of_object, strict=True):
+        visible = samples.mask(row[1]).any()
+        assert row[-1] == ("" if not rivals else 1 if visible or len(rivals) == 1 else row[-1])
+    chance = np.mean([1 / len(rivals) for rivals in of_object if rivals])
+    assert results["all"]["selection_chance"] == pytest.approx(chance)
 
 
 def test_single_frames_do_not(samples, monkeypatch):

@@ -37,7 +37,9 @@ def batch_of(masks: torch.Tensor, words: torch.Tensor | None = None) -> Batch:
 
 
 def prediction_of(logits, appearance, motion, sentence) -> Prediction:
-    return Prediction(logits, logits, logits, appearance, motion, sentence, torch.zeros(len(logits), 1, 1, 1))
+    attention = torch.zeros(len(logits), 1, 1, 1)
+    maps = appearance, motion, sentence, attention, appearance, sentence
+    return Prediction(logits, logits, logits, *maps)
 
 
 def alignment_loss(prediction, batch, form, temperature) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,7 +7,7 @@ and a line in `catalogue.FAMILIES`: the class says where videos and masks lie an
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,6 +29,7 @@ class AnnotatedVideos(Sequence[Sample]):
     splits: ClassVar[Collection[str]] = ()  # empty: the data set is not divided
     any_split: ClassVar[bool] = False  # True: `splits` are the usual ones, others may be asked for
     shares_ids: ClassVar[bool] = False  # True: two splits may have different videos of one id
+    is_still: ClassVar[bool] = False  # True: videos are single pictures, whose flow nobody estimates
     check: ClassVar[str | None] = None  # module with `check` and `PUBLISHED` that verifies a copy
 
     samples_from: str | None = None  # which list the samples come from, where there is more than one
@@ -95,6 +96,35 @@ class AnnotatedVideos(Sequence[Sample]):
     def __getitem__(self, i: int) -> Sample:
         return self._samples[i]
 
+    def distinct_sentences(self) -> set[str]:
+        """Every sentence of the samples, once."""
+        return {sample.sentence for sample in self}
+
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of every sample its video's place in `videos`, and its frame: two arrays of whole numbers."""
+        number = {video_id: place for place, video_id in enumerate(self.videos)}
+        pairs = [(number[sample.video_id], sample.frame) for sample in self]
+        of_video, frames = np.array(pairs, np.int64).reshape(-1, 2).T
+        return of_video, frames
+
+    def training_positions(self) -> np.ndarray:
+        """Positions of the samples that may train, ascending: by default all of them."""
+        return np.arange(len(self))
+
+    def expression(self, i: int) -> Hashable:
+        """What sample i shares with the samples of the same expression, and with no others."""
+        sample = self[i]
+        return sample.video_id, sample.instance_id, sample.sentence
+
+    def rivals(self, i: int, masks: Mapping[int, np.ndarray]) -> Collection[int]:
+        """Instance ids that sample i's sentence chooses from, its own among them: by default all.
+
+        masks  `masks_in_frame(i)`
+
+        Empty where there is nothing to choose: the sentence is about nothing in the video.
+        """
+        return masks.keys()
+
     @property
     def videos(self) -> list[str]:
         """Ids of the videos that have samples, in the order of the samples."""
@@ -128,6 +158,14 @@ class AnnotatedVideos(Sequence[Sample]):
             path = self.annotation_path(i)
             raise DataError(f"{path}: instance {instance} was here and is gone: load the data anew")
         return masks[instance]
+
+    def scene(self, i: int) -> str:
+        """What sample i's sentence is about, as an id: its video; of two videos in one frame, one of them."""
+        return self[i].video_id
+
+    def place(self, i: int, masks: np.ndarray) -> np.ndarray:
+        """(..., H, W) of the video that sample i's sentence is about → its place in sample i's frame."""
+        return masks
 
     def frames_with_truth(self, i: int) -> list[int]:
         """0-based frames of sample i's video whose truth is known, ascending: its own, or more, or none."""

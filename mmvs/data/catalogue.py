@@ -1,6 +1,7 @@
 """Data sets by name, and everything an experiment needs on disk before it can start.
 
-A name is `<family>-<split>`, or `<family>` where the data set is not divided.
+A name is `<family>-<split>`, or `<family>` where the data set is not divided. `mosaic:<name>` has two
+videos in each frame.
 """
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmvs.config import ConfigError, Data, Experiment, resolve
+from mmvs.config import MOSAIC, ConfigError, Data, Experiment, resolve
 from mmvs.data.a2d import A2DSentences
 from mmvs.data.annotated_videos import AnnotatedVideos, Row
-from mmvs.data.expression_videos import MeViS, OwnVideos, RefDAVIS17, RefYouTubeVOS
+from mmvs.data.expression_videos import ExpressionVideos, MeViS, OwnVideos, RefDAVIS17, RefYouTubeVOS
 from mmvs.data.jhmdb import JHMDBSentences
+from mmvs.data.mosaics import MosaicFlow, Mosaics
 from mmvs.data.moving_shapes import MovingShapes
+from mmvs.data.refcoco import RefCOCO, RefCOCOg, RefCOCOPlus
 from mmvs.flow.estimators import estimator
+from mmvs.flow.still import StillFlow
 from mmvs.flow.store import FlowStore, Summary
 from mmvs.processes import one_at_a_time
 
@@ -26,6 +30,9 @@ FAMILIES: dict[str, type[AnnotatedVideos]] = {
     "ref-youtube-vos": RefYouTubeVOS,
     "ref-davis17": RefDAVIS17,
     "own": OwnVideos,
+    "refcoco": RefCOCO,
+    "refcoco+": RefCOCOPlus,
+    "refcocog": RefCOCOg,
 }
 
 
@@ -34,7 +41,7 @@ class Source:
     """A data set as an experiment reads it."""
 
     samples: AnnotatedVideos
-    flow: FlowStore  # of the samples' videos; nothing is computed
+    flow: FlowStore | MosaicFlow  # of the samples' videos; nothing is computed
 
 
 def names() -> list[str]:
@@ -46,6 +53,11 @@ def names() -> list[str]:
     ]
 
 
+def has_expressions(name: str) -> bool:
+    """Is it a data set of expressions, whose masks go to a server in a zip?"""
+    return not name.startswith(MOSAIC) and issubclass(FAMILIES[_parts(name)[0]], ExpressionVideos)
+
+
 def open(name: str, experiment: Experiment) -> Source:
     """Open a data set under its configured root.
 
@@ -53,7 +65,11 @@ def open(name: str, experiment: Experiment) -> Source:
     """
     family, split = _parts(name)
     samples = FAMILIES[family].open(_root(family, experiment.data), split, experiment.data)
-    return Source(samples, _flow(family, split, experiment))
+    flow = _flow(family, split, experiment)
+    if name.startswith(MOSAIC):
+        samples = Mosaics(samples)
+        flow = MosaicFlow(samples, flow)
+    return Source(samples, flow)
 
 
 def roots(data: Data) -> dict[str, Path]:
@@ -85,7 +101,7 @@ def prepare(experiment: Experiment, progress: bool = True) -> dict[str, Summary]
     for family in dict.fromkeys(_parts(name)[0] for name in _names_in_use(data)):
         FAMILIES[family].write(_root(family, data), data, progress)
     summaries = {}
-    for name in _names_in_use(data):
+    for name in dict.fromkeys(name.removeprefix(MOSAIC) for name in _names_in_use(data)):
         source = open(name, experiment)
         videos = {video: source.samples.video_path(video) for video in source.samples.videos}
         with one_at_a_time(source.flow.root / ".lock"):
@@ -94,11 +110,12 @@ def prepare(experiment: Experiment, progress: bool = True) -> dict[str, Summary]
 
 
 def _names_in_use(data: Data) -> list[str]:
-    return list(dict.fromkeys([data.train_on, *data.evaluate_on]))
+    return list(dict.fromkeys([*data.training_sets, *data.evaluate_on]))
 
 
 def _parts(name: str) -> tuple[str, str]:
     """Family and split, "" for none; ConfigError on a name that does not exist."""
+    name = name.removeprefix(MOSAIC)
     for family, data_set in FAMILIES.items():
         split = name.removeprefix(f"{family}-") if name != family else ""
         if split != name and (split in (data_set.splits or ("",)) or (split and data_set.any_split)):
@@ -124,4 +141,6 @@ def _flow(family: str, split: str, experiment: Experiment) -> FlowStore:
     folder = resolve(settings.root) / f"{family}{suffix}"
     if FAMILIES[family].shares_ids:
         folder = folder / split
+    if FAMILIES[family].is_still:
+        return StillFlow(folder, estimator(settings), settings.height)
     return FlowStore.beside_others(folder, estimator(settings), settings.height)

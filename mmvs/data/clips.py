@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,6 +20,16 @@ from mmvs.flow.store import FlowStore
 from mmvs.schema import Batch, Clip
 
 
+@dataclass
+class Window:
+    """Frames of a video as they are, before they are fitted to the canvas."""
+
+    frames: np.ndarray  # (T, H, W, 3) uint8 RGB
+    flow: np.ndarray  # (T, 2, h, w) float32, pixels per frame of its own resolution
+    masks: Tensor | None  # (N, H, W) bool; None: not known
+    positions: list[int]  # N positions in the data set
+
+
 class Clips(Dataset):
     """Clips of a data set: one item an annotated frame, with all sentences asked of it."""
 
@@ -27,13 +39,17 @@ class Clips(Dataset):
         flow: FlowStore,
         data: Data,
         only: Sequence[int] | None = None,
+        offset: int = 0,
     ):
-        """samples and flow of the same videos; only: positions in `samples` to keep, None for all."""
-        self.samples, self.flow, self.data = samples, flow, data
-        frames: dict[tuple[str, int], list[int]] = {}
-        for i in range(len(samples)) if only is None else only:
-            frames.setdefault((samples[i].video_id, samples[i].frame), []).append(i)
-        self.positions = list(frames.values())
+        """Clips of a data set, or of a part of it.
+
+        samples  samples of the data set
+        flow     of the same videos
+        only     positions in `samples` to keep; None: all of them
+        offset   of the positions that clips carry: data sets that are trained on together count on
+        """
+        self.samples, self.flow, self.data, self.offset = samples, flow, data, offset
+        self.positions = _by_frame(samples, np.arange(len(samples)) if only is None else np.asarray(only))
         self._cached: dict[int, Clip] = {}
 
     def __len__(self) -> int:
@@ -52,12 +68,22 @@ class Clips(Dataset):
 
         indices  (T) frames of the window; None: `stride` apart, around the annotated frame
         """
+        return self.fit(self.read(item, indices))
+
+    def video(self, item: int) -> str:
+        """Id of an item's video."""
+        return self.samples[self.positions[item][0]].video_id
+
+    def read(self, item: int, indices: list[int] | None = None) -> Window:
+        """A window of an item's video, as `cut` takes it, at the video's resolution."""
         positions = self.positions[item]
         if indices is None:
             indices, frames = self.samples.window(positions[0], self.data.frames, self.data.stride)
         else:
             frames = self.samples.frames(positions[0], indices)
-        return self._fit(frames, indices, self._masks(positions), positions)
+        video_id = self.samples[positions[0]].video_id
+        flow = self.flow.read(video_id, self.samples.video_path(video_id), indices)
+        return Window(frames, flow, self._masks(positions), positions)
 
     def _masks(self, positions: list[int]) -> Tensor | None:
         """(N, H, W) bool of samples that share a frame; None where the truth is not known."""
@@ -66,22 +92,35 @@ class Clips(Dataset):
         masks = self.samples.masks_in_frame(positions[0])
         return torch.stack([torch.from_numpy(masks[self.samples[i].instance_id]) for i in positions])
 
-    def _fit(
-        self, frames: np.ndarray, indices: list[int], masks: Tensor | None, positions: list[int]
-    ) -> Clip:
-        first, data = self.samples[positions[0]], self.data
-        original = frames.shape[1:3]
-        flow = self.flow.read(first.video_id, self.samples.video_path(first.video_id), indices)
+    def fit(self, window: Window) -> Clip:
+        """The window on the canvas, with the sentences about it."""
+        data, masks = self.data, window.masks
+        original = window.frames.shape[1:3]
         return Clip(
-            frames=geometry.fit_frames(torch.from_numpy(frames).permute(0, 3, 1, 2), data.size),
-            flow=geometry.fit_flow(torch.from_numpy(flow), data.size, original),
+            frames=geometry.fit_frames(torch.from_numpy(window.frames).permute(0, 3, 1, 2), data.size),
+            flow=geometry.fit_flow(torch.from_numpy(window.flow), data.size, original),
             masks=None if masks is None else geometry.fit_masks(masks, data.size),
             valid=geometry.valid_area(data.size, original),
-            sentences=[self.samples[i].sentence for i in positions],
-            samples=positions,
+            sentences=[self.samples[i].sentence for i in window.positions],
+            samples=[self.offset + i for i in window.positions],
             target=data.frames // 2,
             original_size=original,
         )
+
+
+def _by_frame(samples: AnnotatedVideos, positions: np.ndarray) -> list[list[int]]:
+    """Positions of samples that share a frame; frames in the order of their first sample."""
+    if not len(positions):
+        return []
+    of_video, frames = (numbers[positions] for numbers in samples.places())
+    _, first, group = np.unique(
+        of_video * (frames.max() + 1) + frames, return_index=True, return_inverse=True
+    )
+    group = np.argsort(np.argsort(first))[group]  # numbered in the order of their first sample
+    order = np.argsort(group, kind="stable")
+    ends = np.cumsum(np.bincount(group)).tolist()
+    ordered = positions[order].tolist()
+    return [ordered[start:end] for start, end in pairwise([0, *ends])]
 
 
 def collate(tokenizer: PreTrainedTokenizerBase, max_words: int) -> Callable[[list[Clip]], Batch]:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 LONGEST_ID = 200  # bytes: file systems allow 255, and a file that is being written has a longer name
 
+UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
+
 
 class DataError(ValueError):
     """A file of the data set that is missing or wrong; the text names it and says what to do."""
@@ -46,19 +48,20 @@ def require_file(path: Path, remedy: str) -> None:
 
 
 def text(path: Path) -> str:
-    """A text file, UTF-8 with or without byte order mark."""
+    """A text file, UTF-8 with or without byte order mark; UTF-16 with one, as spreadsheets write it."""
     require_file(path, "file: it belongs to the data set, put it there")
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        return content.decode("utf-16" if content[:2] in UTF16 else "utf-8-sig")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}): mend its permissions") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error}): convert the file") from None
 
 
-def table(path: Path) -> Iterator[tuple[int, list[str]]]:
+def table(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """(line number, cells) of every row of a CSV file that is not blank."""
-    reader = csv.reader(io.StringIO(text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text(path), newline=""), delimiter=delimiter, strict=True)
     try:
         for row in reader:
             if any(cell.strip() for cell in row):

@@ -35,8 +35,10 @@ MISSPELT = {"clasic-car": "classic-car", "dog-scale": "dogs-scale", "motor-bike"
 QUOTES = '"“”'
 BACKGROUND, VOID = 0, 255  # pixel values that are no object's number
 PICTURES = (".jpg", ".jpeg", ".png")
+FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".ogv", ".mts", ".ts")
 MEVIS, REF_YOUTUBE_VOS, REF_DAVIS17 = "MeViS", "Ref-YouTube-VOS", "Ref-DAVIS17"
 OWN = "own data in Ref-YouTube-VOS's layout"
+MARK = {"layout": "own"}  # of a list that `mmvs new-data` wrote: its ids may look like anything
 YOUTUBE_ID = re.compile("[0-9a-f]{10}")
 PUBLISHED_SPLITS = ("train", "valid_u", "valid", "test")
 
@@ -123,8 +125,8 @@ def splits(root: Path) -> list[str]:
 def data_set(root: Path) -> str | None:
     """Which of the data sets a folder holds; None for none of them.
 
-    Ref-YouTube-VOS, Ref-DAVIS17 converted and data of one's own look alike. What tells them apart: ids of ten
-    hexadecimal digits; four expressions an object, numbered object by object.
+    Ref-YouTube-VOS, Ref-DAVIS17 converted and data of one's own look alike. What tells them apart: a mark;
+    ids of ten hexadecimal digits; four expressions an object, numbered object by object.
     """
     places = [find(root, split) for split in splits(root)] if root.is_dir() else []
     if any(place.videos for place in places) or (root / "davis_text_annotations").is_dir():
@@ -134,9 +136,12 @@ def data_set(root: Path) -> str | None:
     videos: dict[str, Any] = {}
     for place in places:
         try:
-            videos |= _videos(place.listing, _parsed(place.listing))
+            content = parsed(place.listing)
+            videos |= videos_in(place.listing, content)
         except DataError:
             continue  # the check says what is wrong with it
+        if content.items() >= MARK.items():
+            return OWN
     if all(YOUTUBE_ID.fullmatch(video_id) for video_id in videos):
         return REF_YOUTUBE_VOS if places else None
     return REF_DAVIS17 if all(_has_four_an_object(video) for video in videos.values()) else OWN
@@ -153,6 +158,13 @@ def _has_four_an_object(video: Any) -> bool:
             return False
         objects.setdefault(int(name) // len(TEXTS), set()).add(str(number))
     return len(expressions) == len(TEXTS) * len(objects) and all(len(own) == 1 for own in objects.values())
+
+
+def videos_present(pictures: Path) -> set[str]:
+    """Ids of the videos in a folder: names of folders, and of files without ".mp4"."""
+    if not pictures.is_dir():
+        return set()
+    return {path.name if path.is_dir() else path.name.removesuffix(".mp4") for path in pictures.iterdir()}
 
 
 def read(place: Place) -> Listing:
@@ -204,11 +216,11 @@ def _videos_of_test(place: Place, listing: Listing) -> list[str]:
     whose objects are published is of another data set: in it, a video without pictures is a fault.
     """
     if place.test is not None and place.test.is_file():
-        others = _videos(place.test, _parsed(place.test))
+        others = videos_in(place.test, parsed(place.test))
         return [video_id for video_id in listing.videos if video_id in others]
     if any(one.object_ids is not None for video in listing.videos.values() for one in video.expressions):
         return []
-    present = {path.stem for path in place.pictures.iterdir()} if place.pictures.is_dir() else set()
+    present = videos_present(place.pictures)
     return [video_id for video_id in listing.videos if video_id not in present] if present else []
 
 
@@ -225,14 +237,16 @@ class _Fault(ValueError):
     """Why a video or an expression of a list cannot be used."""
 
 
-def _parsed(path: Path) -> Any:
+def parsed(path: Path) -> Any:
+    """The content of a JSON file, in which keys that stand there twice are remembered."""
     try:
         return json.loads(text(path), object_pairs_hook=_Object)
     except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{path}: damaged or cut short ({error}): get it anew") from None
 
 
-def _videos(path: Path, content: Any) -> _Object:
+def videos_in(path: Path, content: Any) -> _Object:
+    """The videos of a list, as they stand there; DataError where it is none."""
     videos = content.get("videos") if isinstance(content, dict) else None
     if not isinstance(videos, dict):
         raise DataError(
@@ -243,7 +257,7 @@ def _videos(path: Path, content: Any) -> _Object:
 
 
 def _read_json(place: Place) -> Listing:
-    videos = _videos(place.listing, _parsed(place.listing))
+    videos = videos_in(place.listing, parsed(place.listing))
     listing = Listing(
         faults=[f"video '{name}': stands there twice: the last counts" for name in videos.repeated]
     )

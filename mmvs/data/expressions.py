@@ -9,6 +9,7 @@ A MeViS track's entry i belongs to frame i as listed, not as sorted.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -126,9 +127,14 @@ class Expressions(Sequence[Expression]):
             mask[:] = np.isin(self.labels(one.video_id, name), one.object_ids)
         return masks
 
-    def masks_in_frame(self, video_id: str, frame: str) -> dict[int, np.ndarray]:
-        """Position of each of a video's expressions to (H, W) bool; masks that they share are read once."""
-        own = self.expressions_of(video_id)
+    def masks_in_frame(
+        self, video_id: str, frame: str, only: Sequence[int] | None = None
+    ) -> dict[int, np.ndarray]:
+        """Position of each of a video's expressions to (H, W) bool; masks that they share are read once.
+
+        only  positions of some of the video's expressions; None: all of them
+        """
+        own = self.expressions_of(video_id) if only is None else only
         if not self.place.has_tracks:
             labels = self.labels(video_id, frame)
             return {i: np.isin(labels, self[i].object_ids) for i in own}
@@ -155,9 +161,10 @@ class Expressions(Sequence[Expression]):
         one = self[i]
         if one.object_ids is None:
             return []
-        named = enumerate(one.frames)
-        whole = self.place.has_tracks
-        return [p for p, name in named if whole or self.mask_path(one.video_id, name).is_file()]
+        if self.place.has_tracks:
+            return list(range(len(one.frames)))
+        there = _files(self.place.masks / one.video_id)  # asked once: a set has 100,000 masks
+        return [p for p, name in enumerate(one.frames) if f"{name}.png" in there]
 
     def labels(self, video_id: str, frame: str) -> np.ndarray:
         """(H, W) integers: the number of the object at each pixel, 0 background, 255 void.
@@ -195,8 +202,8 @@ class Expressions(Sequence[Expression]):
         folder = self.place.pictures / plain(video_id, self.place.pictures)
         if folder.is_dir():
             return folder
-        film = folder.with_name(f"{video_id}.mp4")
-        return film if film.is_file() else folder
+        films = (folder.with_name(video_id + suffix) for suffix in expression_files.FILMS)
+        return next((film for film in films if film.is_file()), folder)
 
     def picture(self, video_id: str, frame: str) -> Path:
         """Where a frame's picture lies, or should lie."""
@@ -211,6 +218,12 @@ class Expressions(Sequence[Expression]):
     def expressions_of(self, video_id: str) -> list[int]:
         """Positions of a video's expressions."""
         return self._of_video.get(video_id, [])
+
+    def target(self, i: int) -> tuple[int, ...] | None:
+        """What expression i is about, ascending: tracks in MeViS, else objects; None where not published."""
+        if self[i].object_ids is None:
+            return None
+        return tuple(sorted(set(self._tracks_of[i] if self.place.has_tracks else self[i].object_ids)))
 
     def tracks_of(self, i: int) -> list[int]:
         """MeViS: the tracks whose union is the truth of expression i."""
@@ -273,6 +286,15 @@ class Expressions(Sequence[Expression]):
 
 def _expression(video_id: str, one: ListedExpression, frames: list[str]) -> Expression:
     return Expression(video_id, one.expression_id, normalise(one.sentence), frames, one.object_ids)
+
+
+def _files(folder: Path) -> set[str]:
+    """Names of the files in a folder; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except OSError:
+        return set()
 
 
 def number_of(frame: str, path: Path) -> int:

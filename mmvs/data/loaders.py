@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
-from torch.utils.data import DataLoader, DistributedSampler, Sampler, SequentialSampler
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    Sampler,
+    SequentialSampler,
+)
 from transformers import PreTrainedTokenizerBase
 
 from mmvs import processes
-from mmvs.config import Experiment
+from mmvs.config import Experiment, Training
 from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import Source
 from mmvs.data.clips import Clips, collate
+from mmvs.data.csv_files import DataError
+from mmvs.data.mixed_clips import MixedClips
+from mmvs.data.mosaics import FixedMosaics
 from mmvs.data.training_clips import TrainingClips
+from mmvs.schema import Sample
 
 
 class Loaders(lightning.LightningDataModule):
     """Batches of clips for training, and of held-out training videos for validation."""
 
-    def __init__(self, experiment: Experiment, source: Source, words: PreTrainedTokenizerBase):
-        """source: the data set that is trained on; words: the run's tokenizer."""
+    def __init__(self, experiment: Experiment, sources: Mapping[str, Source], words: PreTrainedTokenizerBase):
+        """sources: the data sets that are trained on, by name; words: the run's tokenizer."""
         super().__init__()
-        self.experiment, self.source = experiment, source
-        training, validation = split(source.samples, experiment.training.validation_clips)
-        self.training = TrainingClips(self._clips(training), experiment.seed)
-        self.validation = self._clips(validation)
+        self.experiment, self.sources = experiment, sources
+        parts = split_all({name: source.samples for name, source in sources.items()}, experiment.training)
+        training = {name: self._clips(name, own) for name, (own, _) in parts.items()}
+        shift = experiment.flow.stills == "shift"
+        if len(training) == 1:
+            self.training: Dataset = TrainingClips(*training.values(), experiment.seed, shift)
+        else:
+            weights = experiment.data.train_on if isinstance(experiment.data.train_on, dict) else None
+            self.training = MixedClips(training, experiment.seed, weights, shift=shift)
+        validation = [self._clips(name, held_out) for name, (_, held_out) in parts.items()]
+        if experiment.data.mosaic:
+            validation = [FixedMosaics(clips) for clips in validation]
+        self.validation = ConcatDataset(validation)
         workers = experiment.data.workers
         self.options: dict[str, Any] = {
             "collate_fn": collate(words, experiment.model.language.max_words),
@@ -50,8 +71,18 @@ class Loaders(lightning.LightningDataModule):
         batch = self.experiment.training.batch
         return DataLoader(self.validation, batch, sampler=sampler, **self.options)
 
-    def _clips(self, positions: list[int]) -> Clips:
-        return Clips(self.source.samples, self.source.flow, self.experiment.data, only=positions)
+    def sample(self, position: int) -> Sample:
+        """The sample that a batch names by its position: data sets count on from one to the next."""
+        for source in self.sources.values():
+            if position < len(source.samples):
+                return source.samples[position]
+            position -= len(source.samples)
+        raise IndexError(f"there are {-position} samples less")
+
+    def _clips(self, name: str, positions: list[int]) -> Clips:
+        source, names = self.sources[name], list(self.sources)
+        offset = sum(len(self.sources[before].samples) for before in names[: names.index(name)])
+        return Clips(source.samples, source.flow, self.experiment.data, positions, offset)
 
 
 class Batches(Sampler[range]):
@@ -71,17 +102,81 @@ class Batches(Sampler[range]):
         return self.steps
 
 
+def split_all(
+    data_sets: Mapping[str, AnnotatedVideos], training: Training
+) -> dict[str, tuple[list[int], list[int]]]:
+    """Positions for training and for validation, of several data sets; each gives its part of the validation.
+
+    Some show the same pictures, as RefCOCO and RefCOCOg do: what validates one of them trains none.
+    """
+    share = max(1, training.validation_clips // len(data_sets))
+    if training.hold_out == "frames":
+        return {name: split_frames(samples, share) for name, samples in data_sets.items()}
+    parts = {name: split(samples, share) for name, samples in data_sets.items()}
+    if not any(own for own, _ in parts.values()):
+        raise DataError(
+            f"{', '.join(data_sets)}: one video alone cannot both train and validate: set training: "
+            "{hold_out: frames}, or add videos"
+        )
+    if len(parts) == 1:
+        return parts
+    held_out = {
+        samples.video_path(video_id).resolve()
+        for name, samples in data_sets.items()
+        for video_id in {samples[i].video_id for i in parts[name][1]}
+    }
+    for name, samples in data_sets.items():
+        shared = {one for one in samples.videos if samples.video_path(one).resolve() in held_out}
+        own, validation = parts[name]
+        parts[name] = [i for i in own if samples[i].video_id not in shared], validation
+    return parts
+
+
 def split(samples: AnnotatedVideos, validation_clips: int) -> tuple[list[int], list[int]]:
     """Positions for training and for validation; no video is in both.
 
     validation_clips  how many videos are held out at most: never more than a fifth of all
     """
-    per_video: dict[str, list[int]] = {}
-    for i in range(len(samples)):
-        per_video.setdefault(samples[i].video_id, []).append(i)
+    per_video = _by_video(samples)
+    if not per_video:
+        raise DataError("there is no sample to train on: every sentence is about nothing in its video")
     videos = sorted(per_video)
     held_out = min(validation_clips, max(1, len(videos) // 5))
     order = torch.randperm(len(videos), generator=torch.Generator().manual_seed(0)).tolist()
     validation = [i for v in order[:held_out] for i in per_video[videos[v]]]
     training = [i for v in sorted(order[held_out:]) for i in per_video[videos[v]]]
     return training, validation
+
+
+def split_frames(samples: AnnotatedVideos, validation_clips: int) -> tuple[list[int], list[int]]:
+    """Positions for training and for validation, which has the last labelled frames of each video.
+
+    validation_clips  how many frames are held out in all, about: at most a fifth of a video's, rounded up;
+                      none of a video that has but one
+    """
+    frames: dict[str, set[int]] = {}
+    positions = samples.training_positions().tolist()
+    for i in positions:
+        frames.setdefault(samples[i].video_id, set()).add(samples[i].frame)
+    share = -(-validation_clips // len(frames))
+    first = {}  # frame of a video from which on it is held out
+    for video_id, own in frames.items():
+        count = min(share, -(-len(own) // 5), len(own) - 1)
+        first[video_id] = sorted(own)[len(own) - count] if count else max(own) + 1
+    training, validation = [], []
+    for i in positions:
+        held_out = samples[i].frame >= first[samples[i].video_id]
+        (validation if held_out else training).append(i)
+    if not validation:
+        raise DataError(f"{samples.layout}: training needs a video with two labelled frames: label more")
+    return training, validation
+
+
+def _by_video(samples: AnnotatedVideos) -> dict[str, list[int]]:
+    """Positions of the samples that may train, by video; made of arrays, as there can be millions."""
+    positions, videos = samples.training_positions(), samples.videos
+    of_video = samples.places()[0][positions]
+    order = np.argsort(of_video, kind="stable")
+    numbers, starts = np.unique(of_video[order], return_index=True)
+    groups = np.split(positions[order], starts[1:]) if len(numbers) else []
+    return {videos[number]: group.tolist() for number, group in zip(numbers, groups, strict=True)}

@@ -80,21 +80,29 @@ class MaskTracks:
             yield np.zeros(size, bool) if code is None else self._decode(track, position, code, size)
 
     def _decode(self, track: int, position: int, code: Any, size: tuple[int, int]) -> np.ndarray:
-        where = f"{self.path}, track '{track}', entry {position} (from 0)"
-        if not isinstance(code, dict) or not _is_size(code.get("size")) or "counts" not in code:
-            raise DataError(f"{where}: no run lengths with 'size' and 'counts': replace the file")
-        if tuple(code["size"]) != tuple(size):
-            raise DataError(
-                f"{where}: the mask is {tuple(code['size'])} (H, W), but the video is {tuple(size)}: masks "
-                "and pictures must be of the same release"
-            )
-        try:
-            if isinstance(code["counts"], list):  # run lengths that are not compressed
-                code = coco.frPyObjects(code, *size)
-            return coco.decode(code).astype(bool)
-        except (ValueError, RuntimeError, TypeError, OverflowError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"{where}: damaged run lengths ({reason}): replace the file") from None
+        return decode_run_lengths(code, size, f"{self.path}, track '{track}', entry {position} (from 0)")
+
+
+def decode_run_lengths(code: Any, size: tuple[int, int], where: str) -> np.ndarray:
+    """(H, W) bool of COCO's run lengths, compressed or not.
+
+    size   (H, W) that the mask must have
+    where  they stand, for the DataError that says what is wrong with them
+    """
+    if not isinstance(code, dict) or not _is_size(code.get("size")) or "counts" not in code:
+        raise DataError(f"{where}: no run lengths with 'size' and 'counts': replace the file")
+    if tuple(code["size"]) != tuple(size):
+        raise DataError(
+            f"{where}: the mask is {tuple(code['size'])} (H, W), but the video is {tuple(size)}: masks "
+            "and pictures must be of the same release"
+        )
+    try:
+        if isinstance(code["counts"], list):  # run lengths that are not compressed
+            code = coco.frPyObjects(code, *size)
+        return coco.decode(code).astype(bool)
+    except (ValueError, RuntimeError, TypeError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{where}: damaged run lengths ({reason}): replace the file") from None
 
 
 def _is_size(size: Any) -> bool:

@@ -14,18 +14,32 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from mmvs.data.clips import Clips
+from mmvs.data.csv_files import DataError
+from mmvs.data.mosaics import mosaic, partners
 from mmvs.data.words import mirror
 from mmvs.schema import Clip
+
+SMALLEST_SHARE = 40  # the largest step of a shift is this part of the canvas: 8 of 320 pixels a frame
 
 
 class TrainingClips(Dataset):
     """Clip after clip of all clips in random order, then of all in another order, without end."""
 
-    def __init__(self, clips: Clips, seed: int):
-        """clips: those to train on; DataError where nobody knows their masks."""
+    def __init__(self, clips: Clips, seed: int, shift: bool = False):
+        """Augment clips.
+
+        clips  those to train on; DataError where nobody knows their masks
+        shift  let single pictures, which repeat in a window, move by a drawn step a frame
+        """
         clips.samples.require_truth("training")
+        if not len(clips):
+            raise DataError(
+                "no clip is left to train on: every video with a truth is held out for validation; train on "
+                "more videos"
+            )
         self.clips, self.data, self.seed = clips, clips.data, seed
         jitter = self.data.jitter
+        self.shift = shift and clips.samples.is_still
         self.jitter = v2.ColorJitter(jitter, jitter, jitter / 2) if jitter else None
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))  # of the round that was read last
 
@@ -34,9 +48,10 @@ class TrainingClips(Dataset):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(draw_seed(self.seed, "clip", number))
             item = self._item(number)
-            return self._augment(
-                self.clips.cut(item, self._window(item)) if self.data.gap else self.clips[item]
-            )
+            if self.data.mosaic and torch.rand(()) < self.data.mosaic:
+                return self._augment(self._mosaic(item))
+            clip = self.clips.cut(item, self._window(item)) if self.data.gap else self.clips[item]
+            return self._augment(shifted(clip, *self._step(), self.data.stride) if self.shift else clip)
 
     def _item(self, number: int) -> int:
         """Which of the clips it is."""
@@ -45,6 +60,13 @@ class TrainingClips(Dataset):
             draw = np.random.default_rng(draw_seed(self.seed, "order", round_))
             self._order = round_, draw.permutation(len(self.clips))
         return int(self._order[1][place])
+
+    def _mosaic(self, item: int) -> Clip:
+        """Draw a clip of another video to stand in the same frame, and which of the two is first."""
+        others = partners(self.clips, item)
+        partner = others[int(torch.randint(len(others), ()))]
+        windows = [self._window(one) if self.data.gap else None for one in (item, partner)]
+        return mosaic(self.clips, item, partner, bool(torch.rand(()) < 0.5), *windows)
 
     def _window(self, item: int) -> list[int]:
         """Draw a window whose neighbours are 1 to `gap` frames apart, clamped to the video.
@@ -56,6 +78,11 @@ class TrainingClips(Dataset):
         gaps = torch.randint(1, self.data.gap + 1, (self.data.frames - 1,)).tolist()
         places = np.cumsum([0, *gaps])
         return np.clip(sample.frame + places - places[middle], 0, last).tolist()
+
+    def _step(self) -> list[int]:
+        """Draw a step (right, down) of whole pixels of the canvas."""
+        largest = max(1, self.data.size // SMALLEST_SHARE)
+        return torch.randint(-largest, largest + 1, (2,)).tolist()
 
     def _augment(self, clip: Clip) -> Clip:
         """Draw sentences; flip picture, flow, mask and words together; jitter colours, never flow."""
@@ -69,6 +96,25 @@ class TrainingClips(Dataset):
         if torch.rand(()) < self.data.flip:
             clip = mirrored(clip)
         return replace(clip, frames=self.jitter(clip.frames)) if self.jitter else clip
+
+
+def shifted(clip: Clip, right: int, down: int, stride: int = 1) -> Clip:
+    """A clip whose every frame shows the same picture, as if that moved; the target frame stays.
+
+    right, down  pixels of the canvas from one frame of the video to the next
+    stride       frames of the video between neighbours of the window
+
+    What comes in at an edge is the edge's own colour. The flow is that of the picture, edges included.
+    """
+    rows, columns = (clip.valid.any(side).nonzero()[:, 0] for side in (1, 0))
+    frames = clip.frames.clone()
+    for t in range(len(frames)):
+        steps = stride * (t - clip.target)
+        y = (rows - down * steps).clamp(rows[0], rows[-1])
+        x = (columns - right * steps).clamp(columns[0], columns[-1])
+        frames[t, :, rows[:, None], columns] = clip.frames[t][:, y[:, None], x]
+    step = clip.flow.new_tensor([right, down]).view(2, 1, 1)
+    return replace(clip, frames=frames, flow=(step * clip.valid).expand_as(clip.flow).contiguous())
 
 
 def mirrored(clip: Clip) -> Clip:

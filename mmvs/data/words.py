@@ -1,4 +1,4 @@
-"""Sentences to token ids: BERT's tokenizer, or a WordPiece vocabulary of the training sentences."""
+"""Sentences to token ids: a published tokenizer, or a WordPiece vocabulary of the training sentences."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ _MIRROR = {"left": "right", "right": "left"}
 
 
 def tokenizer(language: Language, folder: Path, sentences: Iterable[str]) -> PreTrainedTokenizerBase:
-    """The tokenizer of a run: the one in `folder`; else BERT's own, or for `small` a new one, kept there.
+    """The tokenizer of a run: the one in `folder`; else a published one, or for `small` a new one, kept.
 
-    A damaged one is made anew where there are sentences. Where `language.name` is a config.json, BERT's own
-    lies beside it. Raises OSError (of transformers) when `language.name` is neither a local folder nor on the
-    hub; ConfigError where the vocabulary is missing, with which every word would be unknown.
+    A damaged one is made anew where there are sentences. Where `language.name` is a config.json, the
+    published one lies beside it. Raises OSError (of transformers) when `language.name` is neither a local
+    folder nor on the hub; ConfigError where the vocabulary is missing (every word would be unknown), where
+    the tokenizer is not a fast one, or where it cannot pad.
     """
     sentences, kind = list(sentences), BertTokenizerFast if language.name == "small" else AutoTokenizer
     if (folder / "tokenizer.json").exists():
@@ -51,6 +52,15 @@ def _published_tokenizer(name: str) -> PreTrainedTokenizerBase:
         raise ConfigError(
             f"model.language.name: {place} holds no vocabulary, so that every word would be unknown: copy "
             "tokenizer.json, or vocab.txt, there"
+        )
+    if not words.is_fast:
+        raise ConfigError(
+            f"model.language.name: {place} has no fast tokenizer (a tokenizer.json): take another"
+        )
+    if words.pad_token_id is None:
+        raise ConfigError(
+            f"model.language.name: the tokenizer of {place} has no padding token, so that sentences of "
+            "several lengths make no batch: take a text encoder"
         )
     return words
 
@@ -86,7 +96,7 @@ def word_pieces(sentences: Iterable[str], size: int) -> dict[str, int]:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, sentences: list[str], max_words: int) -> tuple[Tensor, Tensor]:
-    """Tokenise N sentences: ids (N, L) int64 from [CLS] to [SEP], then padding, and its mask (N, L) bool.
+    """Tokenise N sentences: ids (N, L) int64, from BERT's [CLS] to [SEP], then padding; mask (N, L) bool.
 
     Raises ValueError on a sentence that shows nothing, or that is no text.
     """
@@ -99,6 +109,16 @@ def encode(tokenizer: PreTrainedTokenizerBase, sentences: list[str], max_words: 
             raise ValueError(f"sentence {number} holds bytes that are not UTF-8") from None
     tokens = tokenizer(sentences, padding=True, truncation=True, max_length=max_words, return_tensors="pt")
     return tokens["input_ids"], tokens["attention_mask"].to(torch.bool)
+
+
+def readable_pieces(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[str]:
+    """Token ids as figures show them: without RoBERTa's and CLIP's marks of where words begin and end."""
+    pieces = tokenizer.convert_ids_to_tokens(ids)
+    marked = [any(mark in piece for mark in ("Ġ", "▁", "</w>")) for piece in pieces]
+    return [
+        tokenizer.convert_tokens_to_string([piece]).strip() if mark else piece
+        for piece, mark in zip(pieces, marked, strict=True)
+    ]
 
 
 def unseen_words(

@@ -7,7 +7,8 @@ float16 five times as many, and differences between neighbours do not compress b
 
 The fingerprint in a file names its sources: estimator, resolution and video. `read` is the hot path of
 training: it compares all but the video's content, of which it only checks the size in bytes. `compute`
-compares the content too, and the checksums, and computes anew what does not fit.
+compares the content too, and the checksums, and computes anew what does not fit; what it has compared once
+it leaves alone until size or time of a file change (`stamps`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tqdm.auto import tqdm
 
 from mmvs.files import regular, whole
 from mmvs.flow.estimators import Estimator, FlowError, flows
+from mmvs.flow.stamps import Stamps
 from mmvs.video.files import VideoError
 from mmvs.video.frames import frame_count, frame_files, frame_size, read_frames
 
@@ -130,22 +132,44 @@ class FlowStore:
         before it starts where the estimator cannot be built or the disk is too small.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        self._need_disk(videos)
+        stamps, summary = Stamps(self.root, self._fingerprint({})), Summary()
+        todo = {name: video for name, video in videos.items() if not self._is_stamped(stamps, name, video)}
+        for video_id in videos.keys() - todo.keys():
+            self._count(summary, video_id, computed=False)
+        if not todo:
+            return summary
+        self._need_disk(todo)
         self.estimator.model  # noqa: B018  fails here once, not once for every video
-        summary = Summary()
-        results = self._in_processes(videos, workers) if workers > 1 else self._one_by_one(videos)
-        name = f"flow ({self.estimator.name})"
-        bar = tqdm(total=len(videos), desc=name, unit="video", disable=not progress)
-        with closing(results), bar:  # closing: an interrupt lets the running videos end and drops the rest
-            for video_id, result in results:
-                bar.update()
-                if isinstance(result, Exception):
-                    summary.failed[video_id] = str(result) or type(result).__name__
-                    continue
-                summary.computed += result
-                summary.skipped += not result
-                summary.bytes += self.path(video_id).stat().st_size
+        results = self._in_processes(todo, workers) if workers > 1 else self._one_by_one(todo)
+        name, done = f"flow ({self.estimator.name})", len(videos) - len(todo)
+        bar = tqdm(total=len(videos), initial=done, desc=name, unit="video", disable=not progress)
+        try:
+            with (
+                closing(results),
+                bar,
+            ):  # closing: an interrupt lets the running videos end and drops the rest
+                for video_id, result in results:
+                    bar.update()
+                    stamps.drop(video_id)
+                    if isinstance(result, Exception):
+                        summary.failed[video_id] = str(result) or type(result).__name__
+                        continue
+                    self._count(summary, video_id, computed=result)
+                    stamps.add(video_id, self.path(video_id), todo[video_id])
+        finally:
+            stamps.write()
         return summary
+
+    def _is_stamped(self, stamps: Stamps, video_id: str, video_path: str | Path) -> bool:
+        try:
+            return stamps.fits(video_id, self.path(video_id), video_path)
+        except (FlowError, VideoError):
+            return False  # reported with its reason when its turn comes
+
+    def _count(self, summary: Summary, video_id: str, computed: bool) -> None:
+        summary.computed += computed
+        summary.skipped += not computed
+        summary.bytes += self.path(video_id).stat().st_size
 
     def is_good(self, video_id: str, video_path: str | Path) -> bool:
         """Is the flow there, whole, and of this very video? Reads all of it."""

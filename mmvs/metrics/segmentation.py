@@ -153,12 +153,16 @@ class SelectionAccuracy(SampleTable):
         """Add one sample; one with a single object counts as well (its chance is 1).
 
         probability  (H, W) in [0, 1]
-        masks        instance id → (H, W) bool, all objects annotated in the frame; a hidden one scores 0
+        masks        instance id → (H, W) bool, the objects to choose from; a hidden one scores 0. Without
+                     any the sample does not count: its sentence is about nothing in the frame
         instance_id  the right one
         position     of the sample in the data set, from 0; see `rows`
 
         ValueError: instance_id not among masks, or what `foreground_score` refuses.
         """
+        if not masks:
+            self.append(position, 0, 0)
+            return
         if instance_id not in masks:
             raise ValueError(f"instance {instance_id} has no mask; the frame's instances are {sorted(masks)}")
         means = {instance: foreground_score(probability, mask) for instance, mask in masks.items()}
@@ -167,8 +171,14 @@ class SelectionAccuracy(SampleTable):
         self.append(position, (instance_id in tied) / len(tied), len(masks))
 
     def compute(self) -> dict[str, float]:
-        """`selection_accuracy`, and `selection_chance`: mean of 1 / objects. ValueError without samples."""
-        credit, objects = self.rows().T
+        """`selection_accuracy`, and `selection_chance`: mean of 1 / objects; neither where no sample counts.
+
+        ValueError without samples.
+        """
+        rows = self.rows()
+        credit, objects = rows[rows[:, 1] > 0].T
+        if not len(objects):
+            return {}
         return {"selection_accuracy": float(credit.mean()), "selection_chance": float(np.mean(1 / objects))}
 
 

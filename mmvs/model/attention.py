@@ -77,7 +77,7 @@ def sinusoid(positions: Tensor, width: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def grid_code(h: int, w: int, width: int, device: torch.device) -> Tensor:
-    """Code of every cell of an h x w map, rows and columns half of the width each, made once: (h*w, width)."""
+    """Code of every cell of an h x w map, half of the width for rows, half for columns: (h*w, width)."""
     with torch.inference_mode(False):  # it is kept, and a training may ask for it next
         rows = sinusoid(torch.arange(h, device=device), width // 2)
         columns = sinusoid(torch.arange(w, device=device), width - width // 2)

@@ -105,8 +105,8 @@ class Filtering(torch.autograd.Function):
         """The gradients by streams and by filters."""
         padded, filters = ctx.saved_tensors
         by_padded, by_filters = torch.zeros_like(padded), torch.empty_like(filters)
-        taps = zip(_neighbours(filters, ctx.kernel, by_out), _neighbours(by_filters, ctx.kernel, by_out))
-        for (tap, part), (by_tap, _) in taps:
+        of_filters = (_neighbours(maps, ctx.kernel, by_out) for maps in (filters, by_filters))
+        for (tap, part), (by_tap, _) in zip(*of_filters, strict=True):
             by_padded[part].addcmul_(tap[:, None], by_out, value=1 / ctx.kernel)
             by_tap.copy_((by_out * padded[part]).sum(1))
         edge = ctx.kernel // 2

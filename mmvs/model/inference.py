@@ -89,10 +89,11 @@ class BriefAttention(Attention):
 
 
 def _fold_normalisation(network: nn.Module) -> None:
-    """Every BatchNorm2d that follows a convolution becomes part of it."""
+    """Every BatchNorm2d that follows a convolution becomes part of it; the activation in timm's stays."""
     for module in network.modules():
         children = list(module.named_children())
         for (name, convolution), (norm_name, norm) in zip(children, children[1:], strict=False):
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(module, name, fuse_conv_bn_eval(convolution, norm))
-                setattr(module, norm_name, nn.Identity())
+                activation = nn.Sequential(norm.drop, norm.act) if hasattr(norm, "act") else nn.Identity()
+                setattr(module, norm_name, activation)

@@ -144,11 +144,13 @@ class Network(nn.Module):
 
 def _encoders(model: Multimodal) -> tuple[nn.Module, nn.Module]:
     """Of appearance and of motion; where the experiment leaves one out, its trivial twin."""
-    appearance = AppearanceEncoder(model.appearance_backbone) if model.appearance != "none" else None
-    motion = MotionEncoder(model.motion_backbone) if model.motion else None
-    if appearance is None:
+    if model.appearance == "none":
+        motion = MotionEncoder(model.motion_backbone)
         return NoPictures(motion.widths, motion.strides), motion
-    return appearance, motion or NoPictures(appearance.widths, appearance.strides)
+    appearance = AppearanceEncoder(model.appearance_backbone)
+    if not model.motion:
+        return appearance, NoPictures(appearance.widths, appearance.strides)
+    return appearance, MotionEncoder(model.motion_backbone, strides=appearance.strides)
 
 
 def _necks(widths: list[int], model_widths: list[int]) -> nn.ModuleList:

@@ -13,11 +13,20 @@ from mmvs.published.places import CHANNELS, places
 class PublishedLanguage(nn.Module):
     """BERT, and its words projected to the model's width."""
 
-    def __init__(self, bert: nn.Module, width: int):
+    def __init__(self, bert: nn.Module, width: int, frozen: str = "none"):
+        """frozen: "all" keeps BERT in eval mode."""
         super().__init__()
-        self.bert = bert
+        self.bert, self.frozen = bert, frozen
         self.project = nn.Linear(bert.config.hidden_size, width)
         self.norm = nn.BatchNorm1d(width)
+        self.train()
+
+    def train(self, mode: bool = True) -> PublishedLanguage:
+        """As of any module; a frozen BERT stays in eval mode."""
+        super().train(mode)
+        if self.frozen == "all":
+            self.bert.eval()
+        return self
 
     def forward(self, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Read the sentences.

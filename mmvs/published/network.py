@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
 from mmvs.config import AppearanceBackbone, MotionBackbone, Published, Quirks
-from mmvs.model.encoders import AppearanceEncoder, MotionEncoder, bert
+from mmvs.model.encoders import AppearanceEncoder, MotionEncoder
+from mmvs.model.language import language_model
 from mmvs.published.encoders import Context, PublishedLanguage, hold_resolution
 from mmvs.published.fusion import Contrast, PublishedFusion, resized
 from mmvs.published.recompute import recomputed
@@ -50,11 +51,19 @@ class PublishedNetwork(nn.Module):
         hold_resolution(self.appearance.body["layer4"], partly=False)
         hold_resolution(self.motion.body["layer4"], partly=model.quirks.dilation)
         reader = (
-            BertModel(BertConfig(), add_pooling_layer=False) if released else bert(model.language, vocabulary)
+            BertModel(BertConfig(), add_pooling_layer=False)
+            if released
+            else language_model(model.language, vocabulary)
         )
+        if reader.config.model_type == "clip_text_model":
+            raise ValueError(
+                "model.language.name: the published network reads a sentence by its first token, which knows "
+                "nothing of the others in CLIP: take BERT or a relative"
+            )
         if released or model.language.name != "small":
-            reader.embeddings.requires_grad_(False)  # as published: fine-tuned without its vocabulary
-        self.language = PublishedLanguage(reader, d)
+            embeddings = getattr(reader, "embeddings", None) or reader.get_input_embeddings()
+            embeddings.requires_grad_(False)  # as published: fine-tuned without its vocabulary
+        self.language = PublishedLanguage(reader, d, model.language.frozen)
 
         encoders = (self.appearance, self.motion)
         self.contexts = nn.ModuleList(Context(encoder.widths[-1], d) for encoder in encoders)
@@ -184,8 +193,8 @@ class PublishedNetwork(nn.Module):
         """What each sentence means in its window; arguments as of `Network.decide`.
 
         Returns a Prediction: (N, H, W). This network has no stage 1: `coarse` and `decoder` are its maps of
-        how well appearance and motion agree with the sentence, and `appearance`, `motion`, `sentence` what
-        these compare.
+        how well appearance and motion agree with the sentence, and `appearance`, `motion`, `sentence` (and
+        `encoded`, `words`) what these compare.
         """
         logits, *streams, attention = self._decide(observed, sentences, clip_of_sentence, target, True)
         appearance, motion, sentence = self.contrast(*streams, sentences.summary)
@@ -199,6 +208,8 @@ class PublishedNetwork(nn.Module):
             motion=motion,
             sentence=sentence,
             attention=attention,
+            encoded=appearance,
+            words=sentence,
         )
 
     def segment(

@@ -134,7 +134,9 @@ def content_words(example: Example) -> list[int]:
     empty = {"the", "a", "an", "that", "which", "is", "of", "and", "then", "one", "to", ".", ",", "it", "in"}
     shares = _word_shares(example)
     words = [
-        i for i, word in enumerate(example.words) if word not in empty and not word.startswith(("[", "##"))
+        i
+        for i, word in enumerate(example.words)
+        if word not in empty and not word.startswith(("[", "##", "<"))
     ]
     return sorted(words, key=lambda i: -shares[i])
 

@@ -112,7 +112,7 @@ class Run:
         differences = {
             "model": "published" if model.get("name") == "published" else rung or off,
             "width": model.get("width"),
-            "trained on": data.get("train_on"),
+            "trained on": _joined(data.get("train_on")),
             "frames": data.get("frames"),
             "steps": training.get("steps"),
             "clips a step": training.get("batch"),
@@ -123,6 +123,13 @@ class Run:
     def score(self, kind: str) -> str:
         value = self.scores.get(self.data_set, {}).get(kind, {}).get("mean_iou")
         return "" if value is None else f"{value:.3f}"
+
+
+def _joined(data_sets: Any) -> Any:
+    """Several data sets in a line; with their weights, where they have some."""
+    if isinstance(data_sets, dict):
+        return " + ".join(f"{weight:g} {name}" for name, weight in data_sets.items())
+    return " + ".join(map(str, data_sets)) if isinstance(data_sets, list) else data_sets
 
 
 def runs(reports: Path) -> list[Run]:

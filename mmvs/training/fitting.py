@@ -19,6 +19,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from mmvs import processes
+from mmvs.build import keep_architectures
 from mmvs.config import ConfigError, Experiment
 from mmvs.data import catalogue
 from mmvs.data.loaders import Loaders
@@ -27,6 +28,7 @@ from mmvs.files import remove_partial, write_json, write_text
 from mmvs.processes import one_at_a_time
 from mmvs.run_folder import RunFolder, TrainingEnd
 from mmvs.trained import TrainedNetwork
+from mmvs.training import starting
 from mmvs.training.optimisation import NetworkTraining
 from mmvs.training.saving import CheckpointFiles, Checkpoints, latest
 
@@ -39,26 +41,30 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
     A second call on the same folder waits for the first, and then loads the result of the first.
 
     Raises DataError or FlowError, naming the file, where data are missing: `catalogue.prepare` brings them;
-    NonFiniteError where a loss is no number; TrainingStopped after SIGTERM or SIGINT, with the step saved;
-    CheckpointError where checkpoints are there and none of them can be read; OSError where the disk is full.
+    ConfigError where `training.start_from` does not fit; NonFiniteError where a loss is no number;
+    TrainingStopped after SIGTERM or SIGINT, with the step saved; CheckpointError where checkpoints are there
+    and none of them can be read; OSError where the disk is full.
     """
     if experiment.training.skip_nonfinite and processes.count() > 1:
         raise ConfigError("training.skip_nonfinite works on one process: set it to 0")
+    starting.refuse_itself(experiment)
     folder = RunFolder.of(experiment)
     checkpoints = folder.checkpoints
     if experiment.training.threads:
         torch.set_num_threads(experiment.training.threads)
 
-    source = catalogue.open(experiment.data.train_on, experiment)
-    source.samples.require_truth(f"training on {experiment.data.train_on}")
+    sources = {name: catalogue.open(name, experiment) for name in experiment.data.training_sets}
+    for name, source in sources.items():
+        source.samples.require_truth(f"training on {name}")
     with one_at_a_time(folder.lock):
         _set_aside_other_run(experiment, folder)
-        sentences = {sample.sentence for sample in source.samples}
+        start = starting.source(experiment, checkpoints)
+        sentences = set().union(*(source.samples.distinct_sentences() for source in sources.values()))
         words = tokenizer(experiment.model.language, checkpoints.vocabulary, sentences)
     alone = processes.count() == 1  # of several, the others would train on while the first waits
     with one_at_a_time(folder.training_lock, wait=alone) if processes.rank() == 0 else nullcontext():
         if not folder.is_trained():
-            _train(experiment, folder, Loaders(experiment, source, words), words, progress)
+            _train(experiment, folder, Loaders(experiment, sources, words), words, start, progress)
     return TrainedNetwork.from_checkpoint(checkpoints.best, experiment)
 
 
@@ -67,6 +73,7 @@ def _train(
     folder: RunFolder,
     loaders: Loaders,
     words: PreTrainedTokenizerBase,
+    start: TrainedNetwork | None,
     progress: bool,
 ) -> None:
     """Train from the last checkpoint, or from the start, to the last step."""
@@ -74,6 +81,8 @@ def _train(
         remove_partial(folder.checkpoints.path)  # of a job that was killed
     lightning.seed_everything(experiment.seed, verbose=False)
     module = NetworkTraining(experiment, len(words))
+    if start is not None:
+        module.start = starting.load(module.network, start, experiment)
     _keep_vocabulary(folder.checkpoints.vocabulary, words, module.network)
     saving = Checkpoints(folder.checkpoints)
     trainer = _trainer(experiment, folder, saving, progress)
@@ -144,7 +153,7 @@ def _keep_vocabulary(folder: Path, words: PreTrainedTokenizerBase, network: nn.M
     """Write what opening a checkpoint needs, so that it needs no download."""
     if not (folder / "config.json").exists():
         words.save_pretrained(folder)
-        network.language.bert.config.save_pretrained(folder)
+        keep_architectures(network, folder)
 
 
 def _set_aside_other_run(experiment: Experiment, folder: RunFolder) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmvs import processes
 from mmvs.build import build
@@ -16,6 +16,7 @@ from mmvs.config import Experiment
 from mmvs.data.training_clips import draw_seed
 from mmvs.metrics import SegmentationMetrics, binarise
 from mmvs.model.inference import as_scored
+from mmvs.model.layers import layers
 from mmvs.run_folder import RunFolder
 from mmvs.schema import Batch
 from mmvs.training.saving import NonFiniteError, advice
@@ -31,6 +32,7 @@ class NetworkTraining(lightning.LightningModule):
         built = build(experiment, vocabulary)
         self.network, self.objective = built.network, built.objective
         self.validation = SegmentationMetrics()
+        self.start: dict[str, Any] | None = None  # of a fine-tuning: the weights that it started from
         self.skipped = 0  # batches whose loss was no number
         self.seconds = 0.0  # of training, over all parts of a run that stopped and went on
         self._since = time.monotonic()
@@ -56,8 +58,7 @@ class NetworkTraining(lightning.LightningModule):
         """Leave out a batch whose loss is no number, as often as the experiment allows."""
         self.skipped += 1
         if self.skipped > self.experiment.training.skip_nonfinite:
-            samples = self.trainer.datamodule.source.samples
-            of_batch = (samples[i] for i in batch.samples)
+            of_batch = map(self.trainer.datamodule.sample, batch.samples)
             names = "; ".join(f"{s.video_id}, frame {s.frame + 1}: '{s.sentence}'" for s in of_batch)
             values = ", ".join(f"{name} {float(term.detach()):g}" for name, term in terms.items())
             folder = RunFolder.of(self.experiment).checkpoints
@@ -87,22 +88,25 @@ class NetworkTraining(lightning.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over the network's groups of parameters, each with its rate; warm-up, then cosine decay.
 
-        Matrices and kernels decay; biases and normalisations do not.
+        Matrices and kernels decay; biases and normalisations do not. With `layer_decay` below 1, the last
+        layer of a pretrained part learns at the part's rate, and each layer before it more slowly.
         """
         t = self.experiment.training
+        below = _layers_below_the_last(self.network) if t.layer_decay < 1 else {}
         rates = {"backbones": t.backbone_rate, "language": t.language_rate, "rest": t.rate}
         group_of = {p: name for name, group in self.network.parameter_groups().items() for p in group}
-        groups: dict[tuple[str, bool], list[Tensor]] = {}
+        groups: dict[tuple[str, int, bool], list[Tensor]] = {}
         for parameter in self.network.parameters():
-            groups.setdefault((group_of.get(parameter, "rest"), parameter.ndim > 1), []).append(parameter)
+            place = group_of.get(parameter, "rest"), below.get(parameter, 0), parameter.ndim > 1
+            groups.setdefault(place, []).append(parameter)
         optimizer = torch.optim.AdamW(
             {
                 "params": parameters,
-                "name": group if decays else f"{group} (no decay)",
-                "lr": rates[group],
+                "name": group + (f" -{depth}" if depth else "") + ("" if decays else " (no decay)"),
+                "lr": rates[group] * t.layer_decay**depth,
                 "weight_decay": t.weight_decay if decays else 0.0,
             }
-            for (group, decays), parameters in groups.items()
+            for (group, depth, decays), parameters in groups.items()
         )
 
         def share_of_rate(step: int) -> float:
@@ -126,6 +130,7 @@ class NetworkTraining(lightning.LightningModule):
             "experiment": self.experiment.model_dump_json(),
             "seconds": self.seconds,
             "skipped": self.skipped,
+            **({"start": self.start} if self.start else {}),
             "threads": torch.get_num_threads(),
         }
 
@@ -133,4 +138,16 @@ class NetworkTraining(lightning.LightningModule):
         """Go on where the run stopped, with as many threads, which decide the last digits."""
         self.seconds = checkpoint["mmvs"]["seconds"]
         self.skipped = checkpoint["mmvs"].get("skipped", 0)
+        self.start = checkpoint["mmvs"].get("start")
         torch.set_num_threads(checkpoint["mmvs"].get("threads", torch.get_num_threads()))
+
+
+def _layers_below_the_last(network: nn.Module) -> dict[nn.Parameter, int]:
+    """How far below the last layer of its encoder every parameter of a pretrained part lies."""
+    encoders = [part.body for part in (network.appearance, network.motion) if hasattr(part, "body")]
+    return {
+        parameter: depth
+        for encoder in [*encoders, network.language.bert]
+        for depth, layer in enumerate(reversed(layers(encoder)))
+        for parameter in layer
+    }

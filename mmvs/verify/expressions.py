@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from mmvs.data.csv_files import DataError
-from mmvs.data.expression_files import MEVIS, OWN, REF_DAVIS17, REF_YOUTUBE_VOS, data_set, splits
+from mmvs.data.expression_files import (
+    MEVIS,
+    OWN,
+    REF_DAVIS17,
+    REF_YOUTUBE_VOS,
+    data_set,
+    splits,
+    videos_present,
+)
 from mmvs.data.expressions import Expressions
 from mmvs.verify.findings import Finding, Scope, compare, mention, require, without_advice
 from mmvs.video.files import VideoError
@@ -81,7 +89,7 @@ def _presence(data: Expressions, own: bool) -> Iterator[Finding]:
     """Every picture and every mask that is listed is present, or is mentioned, in the fast mode as well."""
     split, pictures, masks, total = data.split, [], [], 0
     place = data.place
-    present = {path.stem for path in place.pictures.iterdir()} if place.pictures.is_dir() else set()
+    present = videos_present(place.pictures)
     listed = {*data.videos, *data.of_test}
     # raw Ref-DAVIS17 has all splits in one folder
     others = set() if place.videos else {name for name in present if not name.startswith(".")} - listed

@@ -8,6 +8,7 @@ from pathlib import Path
 import expression_trees
 import numpy as np
 import pytest
+import refcoco_trees
 import tiny
 import torch
 
@@ -35,6 +36,9 @@ WRITERS = {  # family: how a small tree in its layout is written
     "ref-youtube-vos": lambda root: expression_trees.copy("ref-youtube-vos", root),
     "ref-davis17": lambda root: expression_trees.copy("ref-davis17", root),
     "own": lambda root: expression_trees.own(root),
+    "refcoco": lambda root: refcoco_trees.write(root, "refcoco"),
+    "refcoco+": lambda root: refcoco_trees.write(root, "refcoco+"),
+    "refcocog": lambda root: refcoco_trees.write(root, "refcocog"),
 }
 
 

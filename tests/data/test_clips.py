@@ -7,6 +7,7 @@ from mmvs.config import Data, MovingShapes, experiment
 from mmvs.data import catalogue
 from mmvs.data.catalogue import prepare
 from mmvs.data.clips import Clips, collate
+from mmvs.data.loaders import split
 from mmvs.data.words import tokenizer
 
 SHAPES = MovingShapes(train_clips=4, test_clips=2, unseen_clips=2, height=48, width=64)
@@ -60,3 +61,21 @@ def test_collate_points_every_sentence_at_its_clip(run, tmp_path):
         at = some[c].samples.index(batch.samples[n])
         assert torch.equal(batch.masks[n].bool(), some[c].masks[at])
     assert batch.original_sizes == [(48, 64)] * 3
+
+
+def test_clips_and_the_split_keep_the_order_of_the_samples(run):
+    """Grouped by arrays; the plain way beside it decides what a seed trains on."""
+    source = catalogue.open("moving_shapes-train", run)
+    samples, videos = source.samples, {}
+    for i, sample in enumerate(samples):
+        videos.setdefault(sample.video_id, []).append(i)
+    order = torch.randperm(len(videos), generator=torch.Generator().manual_seed(0)).tolist()
+    training, validation = split(samples, 1)
+    names = sorted(videos)
+    assert validation == videos[names[order[0]]]
+    assert training == [i for place in sorted(order[1:]) for i in videos[names[place]]]
+    for only in (None, training[::-1]):
+        frames = {}
+        for i in range(len(samples)) if only is None else only:
+            frames.setdefault((samples[i].video_id, samples[i].frame), []).append(i)
+        assert Clips(samples, source.flow, run.data, only).positions == list(frames.values())

@@ -1,5 +1,7 @@
 """What training reads: augmentation is joint, and a clip is a function of the seed and its number."""
 
+from dataclasses import replace
+
 import pytest
 import tiny
 import torch
@@ -7,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from mmvs.data import catalogue
 from mmvs.data.clips import Clips
-from mmvs.data.training_clips import TrainingClips, draw_seed
+from mmvs.data.training_clips import TrainingClips, draw_seed, shifted
 from mmvs.data.words import mirror
 
 
@@ -93,6 +95,29 @@ def test_a_clip_depends_on_seed_and_number_alone(run, gap):
     other = clips(run, gap=gap)
     assert all(same(other[number], in_order[number]) for number in numbers)
     assert not all(same(clips(run, seed=1, gap=gap)[number], in_order[number]) for number in numbers)
+
+
+def test_a_shifted_picture_moves_as_its_flow_says(run):
+    clip = clips(run).clips[0]
+    still = replace(clip, frames=clip.frames[clip.target][None].repeat(3, 1, 1, 1))
+    valid = torch.zeros_like(still.valid)
+    valid[8:56] = True  # a picture that is wider than high
+    still = replace(still, valid=valid)
+    right, down, stride = 5, -3, 2
+    moved = shifted(still, right, down, stride)
+    assert torch.equal(moved.frames[clip.target], still.frames[clip.target])
+    assert torch.equal(moved.frames[:, :, ~valid], still.frames[:, :, ~valid]), "the padding stays"
+    picture = still.frames[0][:, 8:56]
+    after, x, y = moved.frames[clip.target + 1][:, 8:56], stride * right, stride * down
+    assert torch.equal(after[:, : 48 + y, x:], picture[:, -y:, : 64 - x])
+    assert torch.equal(after[:, : 48 + y, 0], picture[:, -y:, 0]), "an edge goes on in its colour"
+    assert (moved.flow[:, 0][:, valid] == right).all() and (moved.flow[:, 1][:, valid] == down).all()
+    assert not moved.flow[:, :, ~valid].any() and torch.equal(moved.masks, still.masks)
+
+
+def test_only_single_pictures_are_shifted(run):
+    plain_clips = clips(run)
+    assert same(TrainingClips(plain_clips.clips, 0, shift=True)[3], plain_clips[3])
 
 
 def test_loader_processes_change_nothing(run):

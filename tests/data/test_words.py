@@ -1,10 +1,11 @@
 """Sentences to ids, and what a flip does to them."""
 
 import pytest
-from transformers import BertConfig
+from tokenizers import Tokenizer, decoders, models
+from transformers import BertConfig, PreTrainedTokenizerFast
 
 from mmvs.config import ConfigError, Language
-from mmvs.data.words import encode, mirror, tokenizer, unseen_words
+from mmvs.data.words import encode, mirror, readable_pieces, tokenizer, unseen_words
 
 SENTENCES = ["the red circle moving left", "the blue square that goes up, then turns right"]
 SMALL = Language(name="small", vocabulary=120)
@@ -41,6 +42,25 @@ def test_encode_pads_cuts_and_masks(tmp_path):
     assert mask[1].all() and not mask[0].all()
     assert words.convert_ids_to_tokens(ids[0][mask[0]].tolist()) == ["[CLS]", *SENTENCES[0].split(), "[SEP]"]
     assert encode(words, ["left " * 100], 16)[0].shape == (1, 16)
+
+
+def test_pieces_are_readable_whatever_marks_the_tokenizer_sets(tmp_path):
+    words = tokenizer(SMALL, tmp_path, SENTENCES)
+    ids, _ = encode(words, ["the red circle"], 64)
+    assert readable_pieces(words, ids[0].tolist()) == ["[CLS]", "the", "red", "circle", "[SEP]"]
+    for piece, decoder in (("Ġdog", decoders.ByteLevel()), ("▁dog", decoders.Metaspace())):
+        plain = Tokenizer(models.WordLevel({"<s>": 0, piece: 1, "s": 2}, unk_token="<s>"))
+        plain.decoder = decoder
+        marked = PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="<s>")
+        assert readable_pieces(marked, [0, 1, 2]) == ["<s>", "dog", "s"]
+
+
+def test_a_tokenizer_that_cannot_pad_is_refused(tmp_path):
+    plain = Tokenizer(models.WordLevel({"<s>": 0, "dog": 1}, unk_token="<s>"))
+    PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="<s>").save_pretrained(tmp_path)
+    BertConfig(vocab_size=2).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="has no padding token"):
+        tokenizer(Language(name=str(tmp_path)), tmp_path / "none", [])
 
 
 def test_unknown_words_do_not_stop_it(tmp_path):

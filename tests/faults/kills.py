@@ -111,7 +111,7 @@ def results(folder: Path) -> dict[str, str]:
         str(path.relative_to(folder)): hashlib.sha256(_content(path)).hexdigest()[:12]
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "logs" not in path.parts and not path.name.endswith("lock")
-        if path.name != "previous.ckpt" and not fnmatch(path.name, PARTIAL)
+        if path.name not in ("previous.ckpt", ".checked.json") and not fnmatch(path.name, PARTIAL)
     }
 
 

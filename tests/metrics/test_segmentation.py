@@ -313,6 +313,15 @@ def test_selection_of_hidden_and_unknown_objects():
         metrics.update(probability, masks, 7)
 
 
+def test_a_sentence_about_nothing_chooses_no_object():
+    probability, masks = thirds()
+    metrics = SelectionAccuracy()
+    metrics.update(probability, {}, 4)
+    assert metrics.compute() == {}
+    metrics.update(probability, masks, 4)
+    assert metrics.compute() == pytest.approx({"selection_accuracy": 1.0, "selection_chance": 1 / 3})
+
+
 def test_scores_by_kind():
     probability, masks = thirds()
     good, bad = masks[4], masks[9]

@@ -150,7 +150,7 @@ def test_tables_prose_and_prints_of_the_notebooks(tmp_path, text):
 def test_what_a_downloaded_model_says_of_itself(text):
     """The very cell of 06_your_video."""
     notebook = nbformat.read(ROOT / "notebooks" / "06_your_video.ipynb", as_version=4)
-    (source,) = [cell.source for cell in notebook.cells if "data.train_on\n" in cell.source]
+    (source,) = [cell.source for cell in notebook.cells if "data.training_sets" in cell.source]
     *lines, last = ast.parse(source).body
     names = {
         "segmenter": SimpleNamespace(experiment=experiment(data={"train_on": text})),

@@ -133,11 +133,15 @@ def test_shuffled_sentences_come_from_other_videos(run):
     assert clip.sentences == [samples[int(exchanged.order[i])].sentence for i in clip.samples]
 
 
-class Samples:
+class Samples(list):
     """As many samples of each video as its letter occurs: what Exchanged reads of a data set."""
 
     def __init__(self, videos: str):
-        self.samples = [Sample(video, 0, 0, f"{video}{i}") for i, video in enumerate(videos)]
+        super().__init__(Sample(video, 0, 0, f"{video}{i}") for i, video in enumerate(videos))
+        self.samples = self
+
+    def scene(self, i: int) -> str:
+        return self[i].video_id
 
 
 @pytest.mark.parametrize("videos", ["AAB", "AAAB", "AAABB", "BAAAC", "AABB", "ABCDEFF", "A", "AA"])

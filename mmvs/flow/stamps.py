@@ -1,0 +1,62 @@
+"""Which flow files were read whole and found good: nobody reads them again until something changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmvs.files import write_text
+from mmvs.video.frames import frame_files
+
+NAME = ".checked.json"  # in the folder of the flow; without it, everything is read once more
+
+
+class Stamps:
+    """By video id: size and time of the flow file and of the video when both were last compared.
+
+    A stamp says that nothing was touched since, not that the disk is sound: damage that leaves size and time
+    as they were is found where the file is read, by its checksums.
+    """
+
+    def __init__(self, root: Path, store: Any):
+        """Read those of a folder.
+
+        root   the folder of the flow
+        store  estimator and resolution, as JSON has it: stamps of others do not count
+        """
+        self.path, self.store = root / NAME, store
+        try:
+            kept = json.loads(self.path.read_text())
+            self._stamps = dict(kept["stamps"]) if kept["store"] == store else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            self._stamps = {}
+
+    def fits(self, video_id: str, flow: Path, video: str | Path) -> bool:
+        """Are flow file and video as they were when they were compared?"""
+        return video_id in self._stamps and self._stamps[video_id] == _outside(flow, video)
+
+    def add(self, video_id: str, flow: Path, video: str | Path) -> None:
+        """Remember that flow file and video belong together, as they are now."""
+        self._stamps[video_id] = _outside(flow, video)
+
+    def drop(self, video_id: str) -> None:
+        """Forget one that is not good."""
+        self._stamps.pop(video_id, None)
+
+    def write(self) -> None:
+        """Keep them; a folder that cannot be written goes without."""
+        try:
+            write_text(self.path, json.dumps({"store": self.store, "stamps": self._stamps}))
+        except OSError:
+            return
+
+
+def _outside(flow: Path, video: str | Path) -> list[list[Any]] | None:
+    """Name, bytes and time of change of the flow file and of each of the video's; None: one is gone."""
+    try:
+        files = [flow, *map(Path, frame_files(video))]
+        states = [file.stat() for file in files]
+    except OSError:
+        return None
+    return [[file.name, state.st_size, state.st_mtime_ns] for file, state in zip(files, states, strict=True)]
