@@ -25,7 +25,7 @@ DPI = 110
 _bright = sns.color_palette("colorblind")
 COLOURS = {
     "all": (0.35, 0.35, 0.35),
-    **dict(zip(KINDS, (_bright[0], _bright[1], _bright[2], _bright[4]), strict=True)),
+    **dict(zip(KINDS, (_bright[i] for i in (0, 1, 2, 4, 5, 6, 8)), strict=True)),
 }
 RUNGS = dict(zip(LADDER, sns.color_palette("crest", len(LADDER)), strict=True))
 sns.set_theme(style="whitegrid", rc={"figure.dpi": DPI, "axes.spines.top": False, "axes.spines.right": False})

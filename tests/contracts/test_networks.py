@@ -150,7 +150,7 @@ def test_segment_equals_the_logits_of_decide(name, changes):
 @pytest.mark.parametrize("target", [0, 1, 2])
 @every_network
 def test_the_target_may_lie_anywhere(name, target):
-    """The frames are told apart: the target from the others, and, but for the published, one from the other."""
+    """The target is told from the other frames; and these from each other, but for the published network."""
     network, batch = tiny.network(name), replace(tiny.batch(), target=target)
     batch.flow = batch.flow[:, :1].expand_as(batch.flow)
     one, other = (frame for frame in range(3) if frame != target)
