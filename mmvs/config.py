@@ -236,12 +236,11 @@ class Quirks(Part):
 
 
 def _decisive(model: Multimodal | Published, exclude: set[str]) -> dict[str, Any]:
-    """The values of a model that decide its weights; `freeze` came after the first fingerprints."""
+    """The values of a model that decide its weights; in the first fingerprints, nothing was frozen."""
     values = model.model_dump(mode="json", exclude=exclude)
     for name in ("appearance_backbone", "motion_backbone", "language"):
-        part = getattr(model, name)
-        default = type(part).model_fields["freeze"].default
-        if part.frozen == part.model_copy(update={"freeze": default}).frozen:
+        values[name]["freeze"] = getattr(model, name).frozen
+        if values[name]["freeze"] == "none":
             values[name].pop("freeze")
     return values
 

@@ -113,35 +113,41 @@ def evaluate(
         if copied := next(filter(None, copies), None):
             scores[f"{name}-copied"] = copied
     samples = {name: source.samples for name, source in sources.items()}
+    result = _result(trained, scores, samples, time.monotonic() - start)
+    _write_table(folder.samples, rows)
+    result.write(folder.metrics)
+    return result
+
+
+def _result(
+    trained: TrainedNetwork, scores: dict[str, Any], samples: dict[str, AnnotatedVideos], seconds: float
+) -> Result:
+    """The scores with where they came from; `seconds` of the evaluation."""
+    experiment = trained.experiment
     lists = {name: one.samples_from for name, one in samples.items() if one.samples_from}
-    seconds = {"training": trained.seconds, "evaluation": time.monotonic() - start}
-    device = str(trained.device)
     parent = experiment.run.split("/")[0]
     command = f"papermill notebooks/03_train.ipynb reports/{parent}/03_train.ipynb -f params/{parent}.yaml"
     if "/ladder/" in experiment.run:
         rung = experiment.run.split("/")[-2]
         command = f"python -m mmvs evaluate params/{parent}.yaml --rung {rung} --seed {experiment.seed}"
-    result = Result(
+    return Result(
         run=experiment.run,
         scores=scores,
         steps=trained.steps,
         parameters=sum(p.numel() for p in trained.network.parameters()),
         provenance=provenance(
             experiment,
-            device,
-            seconds,
+            str(trained.device),
+            {"training": trained.seconds, "evaluation": seconds},
             command,
             data_fingerprint={name: _data_fingerprint(one) for name, one in samples.items()},
-            weights=weights,
+            weights=trained.fingerprint(),
             **({"samples_from": lists} if lists else {}),  # scores of J-HMDB depend on it
             **({"started_from": trained.start} if trained.start else {}),
             **({"skipped_batches": trained.skipped} if trained.skipped else {}),
             flow_fingerprint=estimator(experiment.flow).fingerprint,
         ),
     )
-    _write_table(folder.samples, rows)
-    result.write(folder.metrics)
-    return result
 
 
 def ladder(

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mmvs.data.annotated_videos import AnnotatedVideos
+from mmvs.config import Data
+from mmvs.data.annotated_videos import AnnotatedVideos, Row
 from mmvs.data.clips import Clips, Window
 from mmvs.data.csv_files import DataError
 from mmvs.flow.store import FlowStore
@@ -55,14 +56,14 @@ class Mosaics(AnnotatedVideos):
         super().__init__(replace(sample, video_id=names[sample.video_id]) for sample in samples)
 
     @classmethod
-    def open(cls, *_) -> AnnotatedVideos:
-        """They are made of another data set: the catalogue opens `mosaic:<name>`."""
-        raise NotImplementedError
+    def open(cls, root: Path, split: str, data: Data) -> AnnotatedVideos:
+        """DataError: they are made of another data set, which the catalogue opens as `mosaic:<name>`."""
+        raise DataError(f"{root}: mosaics have no files of their own: name a data set, as mosaic:<name>")
 
     @classmethod
-    def sentences(cls, _: Path) -> list:
-        """Those of the data set itself."""
-        raise NotImplementedError
+    def sentences(cls, root: Path) -> list[Row]:
+        """DataError: ask the data set that they are made of."""
+        raise DataError(f"{root}: mosaics have no files of their own: ask for their data set's sentences")
 
     def video_path(self, video_id: str) -> Path:
         """Where the video lies that the sentences are about."""

@@ -144,10 +144,8 @@ class FlowStore:
         name, done = f"flow ({self.estimator.name})", len(videos) - len(todo)
         bar = tqdm(total=len(videos), initial=done, desc=name, unit="video", disable=not progress)
         try:
-            with (
-                closing(results),
-                bar,
-            ):  # closing: an interrupt lets the running videos end and drops the rest
+            # An interrupt closes `results`: the running videos end, the rest is dropped.
+            with closing(results), bar:
                 for video_id, result in results:
                     bar.update()
                     stamps.drop(video_id)

@@ -17,6 +17,9 @@ KINDS = ("appearance", "motion", "both", "temporal", *TEMPORAL)  # of sentences,
 MEASURES = {
     "mean_iou": "mean IoU",
     "overall_iou": "overall IoU",
+    "J": "J",  # of whole videos: see mmvs/metrics
+    "F": "F",
+    "J&F": "J&F",
     "precision@0.5": "P@0.5",
     "precision@0.7": "P@0.7",
     "precision@0.9": "P@0.9",
