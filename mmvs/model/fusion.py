@@ -108,7 +108,10 @@ class Filtering(torch.autograd.Function):
         of_filters = (_neighbours(maps, ctx.kernel, by_out) for maps in (filters, by_filters))
         for (tap, part), (by_tap, _) in zip(*of_filters, strict=True):
             by_padded[part].addcmul_(tap[:, None], by_out, value=1 / ctx.kernel)
-            by_tap.copy_((by_out * padded[part]).sum(1))
+            pairs = zip(by_out.unbind(1), padded[part].unbind(1), strict=True)
+            torch.mul(*next(pairs), out=by_tap)
+            for of_out, of_stream in pairs:
+                by_tap.addcmul_(of_out, of_stream)
         edge = ctx.kernel // 2
         h, w = by_out.shape[-2:]
         return by_padded[..., edge : edge + h, edge : edge + w], by_filters.div_(ctx.kernel), None

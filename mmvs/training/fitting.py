@@ -29,7 +29,7 @@ from mmvs.processes import one_at_a_time
 from mmvs.run_folder import RunFolder, TrainingEnd
 from mmvs.trained import TrainedNetwork
 from mmvs.training import starting
-from mmvs.training.optimisation import NetworkTraining
+from mmvs.training.optimisation import NetworkTraining, precision
 from mmvs.training.saving import CheckpointFiles, Checkpoints, latest
 
 
@@ -116,7 +116,7 @@ def _trainer(
         use_distributed_sampler=False,  # the loaders give every process its share
         deterministic=t.deterministic,
         gradient_clip_val=t.clip,
-        precision=_precision(t.precision),
+        precision=precision(t.precision),
         **processes.layout(),
         log_every_n_steps=min(10, t.steps),
         logger=[kind(folder.logs, name=None, version=part) for kind in (CSVLogger, TensorBoardLogger)],
@@ -177,11 +177,3 @@ def _join_curves(folder: RunFolder) -> None:
     parts = [pd.read_csv(file) for file in files if file.stat().st_size]  # a killed part can be empty
     if parts:
         pd.concat(parts).groupby("step", as_index=False).last().to_csv(folder.curves, index=False)
-
-
-def _precision(setting: str) -> str:
-    if setting != "auto":
-        return setting
-    if not torch.cuda.is_available():
-        return "32-true"
-    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"

@@ -100,13 +100,16 @@ class NetworkTraining(lightning.LightningModule):
             place = group_of.get(parameter, "rest"), below.get(parameter, 0), parameter.ndim > 1
             groups.setdefault(place, []).append(parameter)
         optimizer = torch.optim.AdamW(
-            {
-                "params": parameters,
-                "name": group + (f" -{depth}" if depth else "") + ("" if decays else " (no decay)"),
-                "lr": rates[group] * t.layer_decay**depth,
-                "weight_decay": t.weight_decay if decays else 0.0,
-            }
-            for (group, depth, decays), parameters in groups.items()
+            [
+                {
+                    "params": parameters,
+                    "name": group + (f" -{depth}" if depth else "") + ("" if decays else " (no decay)"),
+                    "lr": rates[group] * t.layer_decay**depth,
+                    "weight_decay": t.weight_decay if decays else 0.0,
+                }
+                for (group, depth, decays), parameters in groups.items()
+            ],
+            fused=precision(t.precision) != "16-mixed",  # there, gradients are scaled until they are clipped
         )
 
         def share_of_rate(step: int) -> float:
@@ -151,3 +154,12 @@ def _layers_below_the_last(network: nn.Module) -> dict[nn.Parameter, int]:
         for depth, layer in enumerate(reversed(layers(encoder)))
         for parameter in layer
     }
+
+
+def precision(setting: str) -> str:
+    """`training.precision` as Lightning names it: `auto` is what the device has."""
+    if setting != "auto":
+        return setting
+    if not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
