@@ -13,13 +13,13 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export IPYTHONDIR := $(CURDIR)/build/ipython
 # Text bars are what belongs into a rendered notebook: no advice to install widgets.
 export PYTHONWARNINGS := ignore:IProgress not found
-report ladder test: export JUPYTER_NO_CONFIG := 1
+report ladder motion test: export JUPYTER_NO_CONFIG := 1
 
 # A killed run leaves nothing locked: the lock is the kernel's, and ends with its holders.
 define PIPELINE
 @mkdir -p build; exec 9> build/lock; PATH="$(CURDIR)/.venv/bin:$$PATH"; export PATH; \
 if command -v flock > /dev/null && ! flock -n 9; then \
-  echo "Another 'make report' or 'make ladder' is at work in this folder: wait for it, or end it."; exit 1; \
+  echo "Another 'make report', 'make ladder' or 'make motion' is at work in this folder: wait for it, or end it."; exit 1; \
 fi; \
 run() { $(BIN) snakemake --cores $(CORES) --nolock --rerun-incomplete --rerun-triggers mtime --keep-going \
   --show-failed-logs "$$@"; };
@@ -33,6 +33,9 @@ report: .venv/.installed ## run the experiment and render its reports: open repo
 
 ladder: .venv/.installed ## the ablation ladder, 3 seeds a rung (hours; resumes where it was killed), then the reports
 	$(PIPELINE) run ladder && run report
+
+motion: .venv/.installed ## what explicit motion is worth: 4 systems, 5 budgets, 3 seeds (many hours; resumes), then the reports
+	$(PIPELINE) run motion && run report
 
 test: .venv/.installed ## lint, unit tests and the notebooks at smoke scale
 	@$(BIN) ruff check .
@@ -95,4 +98,4 @@ endef
 	$(BIN) pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help report ladder test fuzz faults lab lint lock clean distclean
+.PHONY: help report ladder motion test fuzz faults lab lint lock clean distclean

@@ -7,13 +7,22 @@ all the same. Training keeps its checkpoints when it is killed, and the next cal
 
 from pathlib import Path
 
-from mmvs.config import LADDER
+from mmvs.config import LADDER, SYSTEMS
 
 MAIN = "moving_shapes"
 WITHOUT_FLOW = "moving_shapes_no_flow"
 FULL = list(LADDER)[-1]
 SEEDS = range(3)
 CELLS = [f"{rung}/{seed}" for rung in LADDER for seed in SEEDS if (rung, seed) != (FULL, 0)]  # that one is MAIN
+# system/steps-share/seed of `make motion`; the longest of video+flow and of video with seed 0 are runs of their own.
+BUDGETS = ["3600-1", "1800-1", "900-1", "1800-0.5", "1800-0.25"]
+SYSTEM_CELLS = [
+    f"{system}/{budget}/{seed}"
+    for seed in SEEDS
+    for budget in BUDGETS
+    for system in SYSTEMS
+    if (system, budget, seed) not in (("video+flow", "3600-1", 0), ("video", "3600-1", 0))
+]
 PAGES = [
     f"{MAIN}/00_quickstart",
     f"{MAIN}/01_explore_data",
@@ -22,6 +31,7 @@ PAGES = [
     f"{MAIN}/04_ablations",
     f"{MAIN}/05_qualitative",
     f"{MAIN}/06_your_video",
+    f"{MAIN}/08_explicit_motion",
     f"{WITHOUT_FLOW}/03_train",
 ]
 INDEX = ["reports/index.html", "reports/README.md"]
@@ -36,6 +46,9 @@ wildcard_constraints:
     run=r"[\w.-]+",
     rung=r"B[+\w]*",
     seed=r"\d+",
+    system=r"[\w+]+",
+    steps=r"\d+",
+    share=r"[\d.]+",
 
 
 # Of a progress bar one line every 20 s: two trainings at once stay readable, and so does a log file.
@@ -134,6 +147,24 @@ rule ablations:
         RENDER
 
 
+rule explicit_motion:
+    input:
+        "build/{run}/03_train.done",
+        f"build/{WITHOUT_FLOW}/03_train.done",
+        lambda wildcards: [
+            str(cell) for cell in Path(f"build/{wildcards.run}/explicit_motion").glob("*/*/*.done")
+        ],
+        notebook="notebooks/08_explicit_motion.ipynb",
+        params="params/{run}.yaml",
+    output:
+        touch("build/{run}/08_explicit_motion.done"),
+        "reports/{run}/08_explicit_motion.html",
+    message:
+        "{wildcards.run}: what explicit motion is worth"
+    shell:
+        RENDER
+
+
 rule qualitative:
     input:
         "build/{run}/03_train.done",
@@ -210,4 +241,27 @@ rule ladder_cell:
         PROGRESS
         + """
         python -m mmvs evaluate {input.params} --rung {wildcards.rung} --seed {wildcards.seed} 2>&1 | tee -a {log} | progress "{wildcards.rung} {wildcards.seed}"
+        """
+
+
+rule motion:
+    input:
+        f"build/{MAIN}/03_train.done",
+        expand(f"build/{MAIN}/explicit_motion/{{cell}}.done", cell=SYSTEM_CELLS),
+
+
+rule motion_cell:
+    input:
+        f"build/{MAIN}/02_compute_flow.done",
+        params="params/{run}.yaml",
+    output:
+        touch("build/{run}/explicit_motion/{system}/{steps}-{share}/{seed}.done"),
+    log:
+        "build/{run}/explicit_motion/{system}/{steps}-{share}/{seed}.log",
+    message:
+        "{wildcards.run}: {wildcards.system}, {wildcards.steps} steps, share {wildcards.share}, seed {wildcards.seed} (log: {log})"
+    shell:
+        PROGRESS
+        + """
+        python -m mmvs evaluate {input.params} --system {wildcards.system} --steps {wildcards.steps} --share {wildcards.share} --seed {wildcards.seed} 2>&1 | tee -a {log} | progress "{wildcards.system} {wildcards.steps} {wildcards.share} {wildcards.seed}"
         """

@@ -33,6 +33,11 @@ app = typer.Typer(
 
 Params = Annotated[str, typer.Argument(help="A params file, such as params/moving_shapes.yaml.")]
 Rung = Annotated[str | None, typer.Option(help="A rung of the ablation ladder, such as B+M.")]
+System = Annotated[
+    str | None, typer.Option(help="What it is given of time: image, video, video+flow or flow.")
+]
+Steps = Annotated[int | None, typer.Option(min=1, help="With --system: length of the training.")]
+Share = Annotated[float | None, typer.Option(min=0, max=1, help="With --system: of the training videos.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="In place of the params file's seed.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
@@ -124,7 +129,14 @@ def train(
 
 @app.command()
 def evaluate(
-    params: Params, rung: Rung = None, seed: Seed = None, device: Device = None, quiet: Quiet = False
+    params: Params,
+    rung: Rung = None,
+    system: System = None,
+    steps: Steps = None,
+    share: Share = None,
+    seed: Seed = None,
+    device: Device = None,
+    quiet: Quiet = False,
 ) -> None:
     """Train if need be, and score.
 
@@ -136,7 +148,7 @@ def evaluate(
     from mmvs.evaluation import evaluate
     from mmvs.run_folder import RunFolder
 
-    trained = _train(_experiment(params, rung, seed), quiet)
+    trained = _train(_experiment(params, rung, seed, system, steps, share), quiet)
     if processes.rank() == 0:  # of `torchrun`: one process is enough to score
         result = evaluate(trained, progress=not quiet)
         folder = RunFolder.of(trained.experiment)
@@ -351,12 +363,27 @@ def render(notebooks: Annotated[list[Path], typer.Argument(help="Executed notebo
         print(render(notebook))
 
 
-def _experiment(params: str, rung: str | None = None, seed: int | None = None) -> Any:
-    """The experiment of a params file; `rung` and `seed`, if there are any, stand in for the file's own."""
+def _experiment(
+    params: str,
+    rung: str | None = None,
+    seed: int | None = None,
+    system: str | None = None,
+    steps: int | None = None,
+    share: float | None = None,
+) -> Any:
+    """The experiment of a params file, with what is given in place of the file's own."""
     from mmvs import config
 
     experiment = config.load(params)
     seed = experiment.seed if seed is None else seed
+    if system is None and (steps, share) != (None, None):
+        raise config.ConfigError("--steps and --share go with --system; else set training.steps in the file")
+    if system is not None:
+        if rung is not None:
+            raise config.ConfigError("give --rung or --system, not both")
+        own = experiment.training
+        share = own.share if share is None else share
+        return experiment.as_system(system, steps or own.steps, share, seed)
     return experiment.on_rung(rung, seed) if rung else experiment.model_copy(update={"seed": seed})
 
 

@@ -32,7 +32,7 @@ def _root() -> Path:
 
 ROOT = _root()  # relative paths hang from here, wherever a notebook's kernel runs
 
-# The paper's ablation (Table 3): a baseline, and what each letter adds to it, one after the other.
+# The method's ablation: a baseline, and what each letter adds to it, one after the other.
 SWITCHES = {"M": "motion", "T": "transformer", "L": "language_guided", "A": "alignment"}
 LADDER: dict[str, dict[str, bool]] = {
     "+".join(["B", *list(SWITCHES)[:count]]): {
@@ -41,6 +41,14 @@ LADDER: dict[str, dict[str, bool]] = {
     for count in range(len(SWITCHES) + 1)
 }
 
+# What a network is given of time: the target frame alone; all frames, in which motion is implicit; the frames
+# and their flow, as the method; flow alone. All else is the same.
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "image": {"appearance": "target", "motion": False},
+    "video": {"appearance": "all", "motion": False},
+    "video+flow": {"appearance": "all", "motion": True},
+    "flow": {"appearance": "none", "motion": True},
+}
 
 MOSAIC = "mosaic:"  # before a data set's name: each sample beside another video (mmvs/data/mosaics.py)
 
@@ -392,6 +400,7 @@ class Training(Part):
     start_from: str | None = None  # fine-tuning: weights of a run's folder, checkpoint, saved model, hub id
     start_anew: list[str] = []  # parts of the network that begin with weights of their own all the same
     steps: int = Field(30_000, ge=1)
+    share: float = Field(1.0, gt=0, le=1)  # of the training videos, the same ones at every seed
     batch: int = Field(8, ge=1)  # clips
     rate: float = Field(1e-4, gt=0)  # of everything that is not pretrained
     backbone_rate: float = Field(2e-5, gt=0)
@@ -412,6 +421,8 @@ class Training(Part):
 
     @model_validator(mode="after")
     def _anew_beside_something_old(self) -> Training:
+        if self.share < 1 and self.hold_out == "frames":
+            raise ValueError("share: a share of the videos needs hold_out: videos")
         if self.start_anew and self.start_from is None:
             raise ValueError("start_anew: without start_from every part starts anew: set start_from")
         return self
@@ -468,6 +479,32 @@ class Experiment(Part):
             update={"run": f"{self.run}/ladder/{rung}/{seed}", "seed": seed, "model": model}
         )
 
+    def as_system(self, system: str, steps: int, share: float, seed: int) -> Experiment:
+        """The same experiment with a system's inputs, trained for `steps` on a share of the training videos.
+
+        Warm-up and validations shrink with the steps. Itself when it already is all that. ConfigError where
+        there is no such system, or steps and share make no training.
+        """
+        if system not in SYSTEMS:
+            raise ConfigError(f"unknown system '{system}': there are {', '.join(SYSTEMS)}")
+        if not isinstance(self.model, Multimodal):
+            raise ConfigError(f"systems are of the multimodal network, not of '{self.model.name}'")
+        own = self.training
+        model = self.model.model_copy(update=SYSTEMS[system])
+        if (model, steps, share, seed) == (self.model, own.steps, own.share, self.seed):
+            return self
+        shrunk = {
+            name: max(1, round(getattr(own, name) * steps / own.steps))
+            for name in ("warmup", "validate_every")
+        }
+        training = {**own.model_dump(), **shrunk, "steps": steps, "share": share}
+        run = f"{self.run}/explicit_motion/{system}/{budget(steps, share).replace('/', '-')}/{seed}"
+        try:
+            update = {"run": run, "seed": seed, "model": model, "training": Training(**training)}
+        except ValidationError as error:
+            raise _refusal(error, "training") from None
+        return self.model_copy(update=update)
+
     def fingerprint(self) -> str:
         """12 hex digits of everything that decides the trained weights; a changed digit means: train anew."""
         decisive = self.model_dump(mode="json", exclude={"run", "reports", "evaluation"})
@@ -489,6 +526,8 @@ class Experiment(Part):
             decisive["training"].pop("skip_nonfinite")
         if self.training.layer_decay == 1:
             decisive["training"].pop("layer_decay")
+        if self.training.share == 1:
+            decisive["training"].pop("share")
         if self.training.hold_out == "videos":
             decisive["training"].pop("hold_out")
         for name in ("start_from", "start_anew"):
@@ -510,12 +549,21 @@ class PublishedExperiment(Experiment):
 
 
 class LadderPlan(Part):
-    """What 04_ablations shows of the ladder."""
+    """What 04_ablations shows of the ladder, and 08_explicit_motion of the systems."""
 
     rungs: list[str] = ["B", "B+M+T+L+A"]
     seeds: list[int] = [0]
     train_missing: bool = True  # False: cells that are not trained yet are left out
     compare: list[str] = []  # runs that stand beside this one
+    systems: list[str] = list(SYSTEMS)  # what they are given of time, each trained with all `seeds`
+    steps: list[int] = []  # how long; on all videos
+    shares: list[float] = []  # of the training videos; for the middle one of `steps`
+
+    @property
+    def budgets(self) -> list[tuple[int, float]]:
+        """Every (steps, share of the training videos) of the plan."""
+        middle = sorted(self.steps)[len(self.steps) // 2] if self.steps else 0
+        return [(steps, 1.0) for steps in self.steps] + [(middle, share) for share in self.shares if middle]
 
 
 class Question(Part):
@@ -537,6 +585,11 @@ class Parameters:
 
 
 EXPERIMENTS: dict[str, type[Experiment]] = {"multimodal": Experiment, "published": PublishedExperiment}
+
+
+def budget(steps: int, share: float) -> str:
+    """Name of a training's length and data: "1800", or "1800/0.25" on a quarter of the videos."""
+    return str(steps) if share == 1 else f"{steps}/{share:g}"
 
 
 def resolve(path: str | Path) -> Path:

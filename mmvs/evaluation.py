@@ -1,4 +1,4 @@
-"""A trained network over data sets → metrics.json and a table of all samples; and the whole ladder."""
+"""A trained network over data sets → metrics.json and a table of all samples; and plans of many trainings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import csv
 import hashlib
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,17 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from mmvs.answers import answers, intersection_over_union
-from mmvs.config import Experiment
+from mmvs.config import Experiment, LadderPlan, budget
 from mmvs.data import catalogue
 from mmvs.data.annotated_videos import AnnotatedVideos
 from mmvs.data.catalogue import Source
-from mmvs.data.clips import Clips
+from mmvs.data.clips import Backwards, Clips
 from mmvs.data.expression_videos import ExpressionVideos
 from mmvs.files import whole, write_json
 from mmvs.flow.estimators import estimator
 from mmvs.metrics import ScoresByKind, ScoresOfExpressions, binarise, foreground_score
 from mmvs.provenance import provenance
-from mmvs.run_folder import Ladder, Result, RunFolder
+from mmvs.run_folder import ExplicitMotion, Ladder, Result, RunFolder
 from mmvs.schema import Clip
 from mmvs.scoring import Request
 from mmvs.scoring import score as score_masks
@@ -32,6 +34,9 @@ from mmvs.trained import TrainedNetwork
 from mmvs.training import fit
 
 COLUMNS = "data_set index video_id frame instance_id kind sentence iou coarse_iou score selected".split()
+
+Control = Callable[[Clips], Dataset]
+Evaluation = tuple[str, str, Control | None]  # label, data set, what is done to its clips
 
 
 class Exchanged(Dataset):
@@ -66,7 +71,8 @@ def evaluate(
 ) -> Result:
     """Score a trained run on its data sets, at the videos' resolution, or load the scores that it has.
 
-    exchanged    also score with sentences exchanged between videos, as "<data set>-shuffled"; and where every
+    exchanged    also score with sentences exchanged between videos, as "<data set>-shuffled"; where the order
+                 of motions tells, with windows that run backwards, as "<data set>-backwards"; and where every
                  sentence is trained on as well, its last mask in training, as "<data set>-copied"
     submissions  also write the masks of every frame of data sets of expressions, as their servers take them
 
@@ -82,8 +88,9 @@ def evaluate(
         write_submission(trained, source, folder.submission(name), progress)
     hidden = [name for name, source in sources.items() if not source.samples.truth_is_known]
     known = [name for name in experiment.data.evaluate_on if name not in hidden]
-    evaluations = [(name, False) for name in known] + [(name, True) for name in known[:1] if exchanged]
-    labels = [f"{name}-shuffled" if shuffled else name for name, shuffled in evaluations]
+    evaluations: list[Evaluation] = [(name, name, None) for name in known]
+    evaluations += _controls(known[0], experiment) if known and exchanged else []
+    labels = [label for label, _, _ in evaluations]
     weights = trained.fingerprint()
     result = folder.result_of(experiment, weights)
     if result and all(label in result.scores for label in (*hidden, *labels)):
@@ -102,11 +109,11 @@ def evaluate(
     sources = {name: sources.get(name) or catalogue.open(name, experiment) for name in names}
     for name in known:
         sources[name].samples.require_truth(f"scoring {name}")
-    for (name, shuffled), label in zip(evaluations, labels, strict=True):
-        scores[label], table = _score(trained, name, sources[name], shuffled, progress)
-        if not shuffled:
+    for label, name, control in evaluations:
+        scores[label], table = _score(trained, name, sources[name], control, progress)
+        if control is None:
             scores[label]["all"] |= of_submissions.get(name, {})
-        rows += [] if shuffled else table
+            rows += table
     for name in known[:1] if exchanged else []:
         trained_on = (sources[one].samples for one in experiment.data.training_sets)
         copies = (_score_copies(sources[name].samples, training) for training in trained_on)
@@ -130,6 +137,12 @@ def _result(
     if "/ladder/" in experiment.run:
         rung = experiment.run.split("/")[-2]
         command = f"python -m mmvs evaluate params/{parent}.yaml --rung {rung} --seed {experiment.seed}"
+    if "/explicit_motion/" in experiment.run:
+        system, training = experiment.run.split("/")[-3], experiment.training
+        command = (
+            f"python -m mmvs evaluate params/{parent}.yaml --system {system} --steps {training.steps} "
+            f"--share {training.share:g} --seed {experiment.seed}"
+        )
     return Result(
         run=experiment.run,
         scores=scores,
@@ -163,26 +176,58 @@ def ladder(
     a broken ladder goes on where it stopped.
     """
     cells: Ladder = {}
-    for rung in rungs:
-        for seed in seeds:
-            cell = experiment.on_rung(rung, seed)
-            result = RunFolder.of(cell).result_of(cell)
-            if result is None and train_missing:
-                result = evaluate(fit(cell, progress), progress, exchanged=False, submissions=False)
-            if result is not None:
-                cells.setdefault(rung, {})[str(seed)] = result.scores
+    for rung, seed in product(rungs, seeds):
+        if result := _cell(experiment.on_rung(rung, seed), train_missing, progress):
+            cells.setdefault(rung, {})[str(seed)] = result.scores
     write_json(RunFolder.of(experiment).ladder, cells)
     return cells
 
 
+def explicit_motion(experiment: Experiment, plan: LadderPlan, progress: bool = True) -> ExplicitMotion:
+    """Every system of the plan, in every budget, with every seed → `explicit_motion.json`.
+
+    Its content is {system: {"<steps>[/<share of the videos>]": {seed: scores}}}. Cells are read, trained or
+    left out as those of `ladder`; a run that `plan.compare` names serves as the cell that it is.
+    """
+    cells: ExplicitMotion = {}
+    beside = [RunFolder(experiment.folder.parent / run) for run in plan.compare]
+    for system, (steps, share), seed in product(plan.systems, plan.budgets, plan.seeds):
+        cell = experiment.as_system(system, steps, share, seed)
+        if result := _cell(cell, plan.train_missing, progress, beside):
+            of_system = cells.setdefault(system, {}).setdefault(budget(steps, share), {})
+            of_system[str(seed)] = result.scores
+    write_json(RunFolder.of(experiment).explicit_motion, cells)
+    return cells
+
+
+def _cell(
+    cell: Experiment, train_missing: bool, progress: bool, beside: Sequence[RunFolder] = ()
+) -> Result | None:
+    """The result of one cell of a plan; of another run where that was the same training."""
+    for folder in (RunFolder.of(cell), *beside):
+        if folder.is_scored() and (result := folder.result_of(cell)):
+            return result
+    if not train_missing:
+        return None
+    return evaluate(fit(cell, progress), progress, exchanged=False, submissions=False)
+
+
+def _controls(name: str, experiment: Experiment) -> list[Evaluation]:
+    """What must cost a model its scores, if it uses what it is said to use."""
+    controls: list[Evaluation] = [(f"{name}-shuffled", name, Exchanged)]
+    if catalogue.tells_by_order(name):
+        controls.append((f"{name}-backwards", name, Backwards))
+    return controls
+
+
 def _score(
-    trained: TrainedNetwork, name: str, source: Source, shuffled: bool, progress: bool
+    trained: TrainedNetwork, name: str, source: Source, control: Control | None, progress: bool
 ) -> tuple[dict[str, Any], list[list[Any]]]:
     samples = source.samples
     clips: Dataset = Clips(samples, source.flow, trained.experiment.data)
     scores, rows = ScoresByKind(), []
     of_expressions = ScoresOfExpressions() if _has_every_frame(samples) else None
-    for _, batch_answers in answers(trained, Exchanged(clips) if shuffled else clips, progress):
+    for _, batch_answers in answers(trained, control(clips) if control else clips, progress):
         for answer in batch_answers:
             sample, masks = samples[answer.index], samples.masks_in_frame(answer.index)
             mask = binarise(answer.probability, trained.experiment.evaluation)

@@ -15,6 +15,7 @@ from mmvs.files import as_json, regular, write_text
 Number = StrictInt | StrictFloat  # neither becomes the other: a file that is written again stays as it was
 Scores = dict[str, dict[str, dict[str, Number | None]]]  # data set → kind of sentence, or "all" → measure
 Ladder = dict[str, dict[str, Scores]]  # rung → seed → Scores: the content of a ladder.json
+ExplicitMotion = dict[str, dict[str, dict[str, Scores]]]  # system → budget → seed → Scores
 
 
 class ReportError(ValueError):
@@ -227,6 +228,11 @@ class RunFolder:
     def ladder(self) -> Path:
         """Scores of the ablation ladder, a Ladder."""
         return self.path / "ladder.json"
+
+    @property
+    def explicit_motion(self) -> Path:
+        """Scores of the systems by what they are given of time, an ExplicitMotion."""
+        return self.path / "explicit_motion.json"
 
     @property
     def flow_quality(self) -> Path:

@@ -58,6 +58,11 @@ def has_expressions(name: str) -> bool:
     return not name.startswith(MOSAIC) and issubclass(FAMILIES[_parts(name)[0]], ExpressionVideos)
 
 
+def tells_by_order(name: str) -> bool:
+    """Are there sentences that only the order of motions answers, and is that known of each?"""
+    return not name.startswith(MOSAIC) and FAMILIES[_parts(name)[0]] is MovingShapes
+
+
 def open(name: str, experiment: Experiment) -> Source:
     """Open a data set under its configured root.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -106,6 +106,25 @@ class Clips(Dataset):
             target=data.frames // 2,
             original_size=original,
         )
+
+
+class Backwards(Dataset):
+    """Clips whose windows run backwards: the same frames and flow fields, and what came first comes last.
+
+    A flow field keeps its direction, so that each still shows the motion that a sentence names: who tells
+    sentences by the motions alone answers as before, and who tells them by their order means the other object.
+    """
+
+    def __init__(self, clips: Clips):
+        self.clips = clips
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, item: int) -> Clip:
+        clip = self.clips[item]
+        turned = {"frames": clip.frames.flip(0), "flow": clip.flow.flip(0)}
+        return replace(clip, **turned, target=len(clip.frames) - 1 - clip.target)
 
 
 def _by_frame(samples: AnnotatedVideos, positions: np.ndarray) -> list[list[int]]:

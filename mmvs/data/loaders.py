@@ -112,7 +112,7 @@ def split_all(
     share = max(1, training.validation_clips // len(data_sets))
     if training.hold_out == "frames":
         return {name: split_frames(samples, share) for name, samples in data_sets.items()}
-    parts = {name: split(samples, share) for name, samples in data_sets.items()}
+    parts = {name: split(samples, share, training.share) for name, samples in data_sets.items()}
     if not any(own for own, _ in parts.values()):
         raise DataError(
             f"{', '.join(data_sets)}: one video alone cannot both train and validate: set training: "
@@ -132,10 +132,13 @@ def split_all(
     return parts
 
 
-def split(samples: AnnotatedVideos, validation_clips: int) -> tuple[list[int], list[int]]:
+def split(
+    samples: AnnotatedVideos, validation_clips: int, share: float = 1.0
+) -> tuple[list[int], list[int]]:
     """Positions for training and for validation; no video is in both.
 
     validation_clips  how many videos are held out at most: never more than a fifth of all
+    share             of the other videos that train; a smaller share is a part of a larger one
     """
     per_video = _by_video(samples)
     if not per_video:
@@ -144,7 +147,9 @@ def split(samples: AnnotatedVideos, validation_clips: int) -> tuple[list[int], l
     held_out = min(validation_clips, max(1, len(videos) // 5))
     order = torch.randperm(len(videos), generator=torch.Generator().manual_seed(0)).tolist()
     validation = [i for v in order[:held_out] for i in per_video[videos[v]]]
-    training = [i for v in sorted(order[held_out:]) for i in per_video[videos[v]]]
+    trained = order[held_out:]
+    trained = trained[: max(1, round(share * len(trained)))]
+    training = [i for v in sorted(trained) for i in per_video[videos[v]]]
     return training, validation
 
 

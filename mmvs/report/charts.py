@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-from mmvs.config import LADDER
+from mmvs.config import LADDER, SYSTEMS
 from mmvs.report.survey import frequent_words
 from mmvs.report.tables import KINDS, half_width, kinds_first
 
@@ -28,6 +28,7 @@ COLOURS = {
     **dict(zip(KINDS, (_bright[i] for i in (0, 1, 2, 4, 5, 6, 8)), strict=True)),
 }
 RUNGS = dict(zip(LADDER, sns.color_palette("crest", len(LADDER)), strict=True))
+INPUTS = dict(zip(SYSTEMS, (_bright[7], _bright[0], _bright[3], _bright[2]), strict=True))
 sns.set_theme(style="whitegrid", rc={"figure.dpi": DPI, "axes.spines.top": False, "axes.spines.right": False})
 
 
@@ -172,6 +173,40 @@ def ladder_kinds(cells: pd.DataFrame) -> Figure:
         axis.set_xticks(range(len(rungs)), rungs, rotation=60, ha="right", fontsize=9)
         axis.set(title=kind, ylim=(0, 1))
     axes[0, 0].set_ylabel("mean IoU")
+    return finish(without_formulas(figure))
+
+
+def system_curves(cells: pd.DataFrame, by: str, ylabel: str, floors: pd.DataFrame | None = None) -> Figure:
+    """tables.system_cells over `steps` or `share`: a panel a kind, a line a system, a dot a seed.
+
+    floors  what cheaper knowledge reaches (mmvs.shapes.oracles.selection), as dashed lines
+    """
+    kinds = kinds_first(cells["kind"])
+    columns = min(4, len(kinds))
+    lines = -(-len(kinds) // columns)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(2.9 * columns + 1.6, 2.7 * lines), sharey=True, sharex=True, squeeze=False
+    )
+    ticks = sorted(cells[by].unique())
+    for axis, kind in zip(axes.flat, kinds, strict=False):
+        for system, colour in INPUTS.items():
+            own = cells[(cells["kind"] == kind) & (cells["system"] == system)]
+            means = own.groupby(by)["value"].mean()
+            axis.plot(means.index, means, "o-", ms=4, color=colour, label=system)
+            axis.scatter(own[by], own["value"], s=9, color=colour, alpha=0.6)
+        if floors is not None and kind in floors.index:
+            for style, name in zip((":", "--", "-."), floors, strict=False):
+                axis.axhline(floors.loc[kind, name], ls=style, lw=1.2, color="black", label=name)
+        axis.set(title=kind, ylim=(0, 1.03), xscale="log")
+        axis.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
+        axis.minorticks_off()
+    for axis in axes.flat[len(kinds) :]:
+        axis.set_axis_off()
+    labels = {"steps": "steps of training", "share": "share of the training videos"}
+    figure.supxlabel(labels[by], fontsize=11)
+    figure.supylabel(ylabel, fontsize=11)
+    handles, names = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, names, fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finish(without_formulas(figure))
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mmvs.config import LADDER
-from mmvs.run_folder import Ladder, Result, RunFolder
+from mmvs.config import LADDER, SYSTEMS
+from mmvs.run_folder import ExplicitMotion, Ladder, Result, RunFolder
 
 TEMPORAL = ("temporal-constant", "temporal-set", "temporal-order")
 KINDS = ("appearance", "motion", "both", "temporal", *TEMPORAL)  # of sentences, where a data set records them
@@ -89,6 +89,60 @@ def ladder_cells(ladder: Ladder, data_set: str, measure: str = "mean_iou") -> pd
         if measure in values
     ]
     return pd.DataFrame(rows, columns=["rung", "seed", "kind", "value"])
+
+
+def system_cells(content: ExplicitMotion, data_set: str, measure: str = "mean_iou") -> pd.DataFrame:
+    """An explicit_motion.json, a row per finished (system, steps, share, seed, kind), and its `value`."""
+    rows = []
+    for system in SYSTEMS:
+        for budget, seeds in content.get(system, {}).items():
+            steps, _, share = budget.partition("/")
+            place = {"system": system, "steps": int(steps), "share": float(share or 1)}
+            rows += [
+                {**place, "seed": int(seed), "kind": kind, "value": values[measure]}
+                for seed, cell in seeds.items()
+                for kind, values in cell.get(data_set, {}).items()
+                if measure in values
+            ]
+    return pd.DataFrame(rows, columns=["system", "steps", "share", "seed", "kind", "value"])
+
+
+def worth_of_flow(cells: pd.DataFrame) -> pd.DataFrame:
+    """What flow adds to the frames, by pairs of equal budgets and seeds; of system_cells.
+
+    Returns rows (steps, share, kind): video, video+flow, the gain, half of its 95 % interval, and the seeds.
+    """
+    places = ["steps", "share", "kind"]
+    wide = cells.pivot(index=[*places, "seed"], columns="system", values="value")
+    if not {"video", "video+flow"} <= set(wide):
+        return pd.DataFrame(columns=["video", "video+flow", "gain", "half", "seeds"])
+    pairs = wide[["video", "video+flow"]].dropna()
+    pairs["gain"] = pairs["video+flow"] - pairs["video"]
+    grouped = pairs.groupby(places)
+    table = grouped.mean()
+    return table.assign(half=grouped["gain"].agg(half_width), seeds=grouped["gain"].count())
+
+
+def finding_on_flow(cells: pd.DataFrame) -> str:
+    """In a sentence: what explicit motion is worth in the longest training on all videos."""
+    worth = worth_of_flow(cells[cells["share"] == 1])
+    if worth.empty:
+        return "No pair of trainings with and without flow is finished yet."
+    steps = worth.index.get_level_values("steps").max()
+    last = worth.xs((steps, 1.0), level=("steps", "share"))
+    kinds = [kind for kind in kinds_first(last.index) if kind != "all"]
+
+    def said(kind: str) -> str:
+        row = last.loc[kind]
+        interval = "" if np.isnan(row["half"]) else f" ± {row['half']:.2f}"
+        return f"{row['gain']:+.2f}{interval}"
+
+    seeds = int(last.loc["all", "seeds"])
+    return (
+        f"After {steps:,} steps, flow beside the frames adds {said('all')} to the mean IoU over all "
+        f"sentences ({last.loc['all', 'video']:.2f} without, {last.loc['all', 'video+flow']:.2f} with; "
+        f"{seeds} seed{'s' * (seeds > 1)}): " + ", ".join(f"{said(kind)} on {kind}" for kind in kinds) + "."
+    )
 
 
 def half_width(values: pd.Series) -> float:

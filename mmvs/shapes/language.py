@@ -64,10 +64,11 @@ def _true_of(body: Body, claim: Description) -> bool:
             return False
     if claim.motion is not None and claim.motion not in body.program:
         return False
-    return claim.program is None or all(map(_fits, claim.program, body.program))
+    return claim.program is None or all(map(fits, claim.program, body.program))
 
 
-def _fits(claim: str, motion: str) -> bool:
+def fits(claim: str, motion: str) -> bool:
+    """Is a motion what a program's word claims? `moving` is any direction."""
     return motion in DIRECTIONS if claim == MOVING else motion == claim
 
 

@@ -18,7 +18,7 @@ from mmvs.shapes.a2d_layout import write_instances
 from mmvs.shapes.cast import held_out
 from mmvs.shapes.clip import draw_clip, render
 from mmvs.shapes.english import WAYS, say
-from mmvs.shapes.language import KINDS, Description, denotes, kind_of
+from mmvs.shapes.language import KINDS, TEMPORAL, Description, denotes, kind_of
 from mmvs.shapes.placement import GROWTH
 from mmvs.shapes.rendering import Rendering, visible
 from mmvs.shapes.scene import COLOURS, DIRECTIONS, MOTIONS, SHAPES, Body, Looks, Scene, timing
@@ -261,7 +261,7 @@ def test_sentences_denote_their_target_alone_and_keep_to_their_kind(clips):
 
 
 def test_no_single_frames_flow_tells_the_temporal_target(clips):
-    temporal = [(c.scene, s) for _, c in clips for s in c.sentences if s.kind == "temporal"]
+    temporal = [(c.scene, s) for _, c in clips for s in c.sentences if s.kind in TEMPORAL]
     assert len(temporal) > 50 and any(scene.bodies[s.target].program[0] != scene.bodies[s.target].program[1]
                                       for scene, s in temporal)  # fmt: skip
     for scene, sentence in temporal:
@@ -295,19 +295,28 @@ def test_kinds_by_hand():
     assert kind_of(scene_of(up, down), 2, Description(shape="square")) == "appearance"
     assert kind_of(scene_of(up, ("growing", "growing")), 2, Description("square", size="small")) is None
     turns = Description(program=("up", "left"))
-    assert kind_of(scene_of(("up", "left"), up, left), 0, turns) == "temporal"
+    assert kind_of(scene_of(("up", "left"), up, left), 0, turns) == "temporal-set"
+    both_ways = scene_of(("up", "left"), ("left", "up"), up, left)
+    assert kind_of(both_ways, 0, turns) == "temporal-order"
+    assert kind_of(both_ways, 2, Description(program=up)) == "temporal-constant"
     assert kind_of(scene_of(("up", "left"), up, down), 0, turns) is None  # going left at the end tells
     assert kind_of(scene_of(("up", "left"), down, left), 0, turns) is None  # going up at the start tells
     stops = Description(program=("moving", "still"))
-    assert kind_of(scene_of(("up", "still"), up, ("still", "still")), 0, stops) == "temporal"
+    assert kind_of(scene_of(("up", "still"), up, ("still", "still")), 0, stops) == "temporal-set"
+    both_ways = scene_of(("up", "still"), up, ("still", "still"), ("still", "down"))
+    assert kind_of(both_ways, 0, stops) == "temporal-order"  # somebody starts to move: any direction counts
     assert kind_of(scene_of(("up", "still"), up, ("down", "still")), 0, stops) is None  # two stop
 
 
-def test_kinds_are_about_equally_many():
-    kinds = Counter(s.kind for i in range(300) for s in draw_clip(DEFAULT, "train", i).sentences)
+SHARES = dict(zip(KINDS, (0.23, 0.20, 0.21, 0.12, 0.10, 0.14), strict=True))
+
+
+@pytest.mark.parametrize("split", ["train", "test", "unseen"])
+def test_every_split_has_the_same_mix_of_kinds(split):
+    kinds = Counter(s.kind for i in range(300) for s in draw_clip(DEFAULT, split, i).sentences)
     total = sum(kinds.values())
-    assert 3 <= total / 300 <= 4
-    assert all(abs(kinds[kind] / total - 0.25) < 0.05 for kind in KINDS), kinds
+    assert total / 300 > (1.5 if split == "unseen" else 2.8)
+    assert all(abs(kinds[kind] / total - share) < 0.04 for kind, share in SHARES.items()), kinds
 
 
 def test_appearance_sentences_often_need_the_shape(clips):
