@@ -277,3 +277,37 @@ def test_threads_are_part_of_the_fingerprint():
     """Sums in another order have other last digits; 1 and torch's choice were in no fingerprint at first."""
     prints = [config.experiment(training={"threads": threads}).fingerprint() for threads in (None, 1, 2, 3)]
     assert prints[0] == prints[1] and len(set(prints)) == 3
+
+
+def test_systems_change_what_is_given_of_time_and_shrink_the_schedule():
+    base = config.experiment(run="x", training={"steps": 900, "warmup": 90, "validate_every": 300})
+    assert base.as_system("video+flow", 900, 1.0, 0) is base
+    cell = base.as_system("image", 300, 0.25, 2)
+    assert cell.run == "x/explicit_motion/image/300-0.25/2" and cell.seed == 2
+    assert (cell.model.appearance, cell.model.motion) == ("target", False)
+    training = cell.training
+    assert (training.steps, training.share) == (300, 0.25)
+    assert (training.warmup, training.validate_every) == (30, 100)
+    fingerprints = {base.as_system(system, 900, 1.0, 0).fingerprint() for system in config.SYSTEMS}
+    assert len(fingerprints) == 4
+    video = config.experiment(run="y", model={"motion": False}, training=base.training.model_dump())
+    assert base.as_system("video", 900, 1.0, 0).fingerprint() == video.fingerprint()
+    for refused, reason in (
+        (("sound", 900, 1.0, 0), "unknown system 'sound'"),
+        (("flow", 0, 1.0, 0), "training.steps"),
+        (("flow", 900, 0.0, 0), "training.share"),
+    ):
+        with pytest.raises(config.ConfigError, match=reason):
+            base.as_system(*refused)
+
+
+def test_budgets_of_a_plan():
+    plan = config.LadderPlan(steps=[3, 1, 2], shares=[0.5])
+    assert plan.budgets == [(3, 1.0), (1, 1.0), (2, 1.0), (2, 0.5)]
+    assert [config.budget(*one) for one in plan.budgets] == ["3", "1", "2", "2/0.5"]
+    assert config.LadderPlan().budgets == []
+
+
+def test_a_share_of_the_videos_holds_out_videos():
+    with pytest.raises(config.ConfigError, match="hold_out: videos"):
+        config.experiment(training={"share": 0.5, "hold_out": "frames"})

@@ -29,6 +29,7 @@ def test_paths_are_where_every_version_had_them(tmp_path):
         run.metrics: "metrics.json",
         run.samples: "samples.csv",
         run.ladder: "ladder.json",
+        run.explicit_motion: "explicit_motion.json",
         run.flow_quality: "flow_quality.json",
         run.figures: "figures",
     }

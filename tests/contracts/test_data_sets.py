@@ -280,7 +280,7 @@ def test_evaluation_opens_every_data_set_once(run, tmp_path, monkeypatch):
     monkeypatch.setattr(catalogue, "open", lambda name, it: calls.append(name) or genuine(name, it))
     result = evaluate(trained, progress=False)
     assert sorted(calls) == sorted(["moving_shapes-train", *names])
-    assert list(result.scores) == [*names, "moving_shapes-test-shuffled"]
+    assert list(result.scores) == [*names, "moving_shapes-test-shuffled", "moving_shapes-test-backwards"]
     other = trained.experiment.model_copy(
         update={"run": "other", "data": of_two.data.model_copy(update={"evaluate_on": ["hidden-test"]})}
     )

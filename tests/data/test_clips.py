@@ -6,7 +6,7 @@ import torch
 from mmvs.config import Data, MovingShapes, experiment
 from mmvs.data import catalogue
 from mmvs.data.catalogue import prepare
-from mmvs.data.clips import Clips, collate
+from mmvs.data.clips import Backwards, Clips, collate
 from mmvs.data.loaders import split
 from mmvs.data.words import tokenizer
 
@@ -48,6 +48,15 @@ def test_one_item_an_annotated_frame_with_all_its_sentences(run):
         assert clip.masks.shape == (len(clip.samples), 64, 64)
         assert clip.valid.sum() == 48 * 64 and not clip.masks[:, ~clip.valid].any()
         assert torch.equal(clip.masks[0, 8:56], torch.from_numpy(samples.mask(clip.samples[0])))
+
+
+def test_a_window_that_runs_backwards_has_the_same_frames_and_flow_fields(run):
+    source = clips(run)
+    for clip, turned in zip(source, Backwards(source), strict=True):
+        assert torch.equal(turned.frames, clip.frames[[2, 1, 0]])
+        assert torch.equal(turned.flow, clip.flow[[2, 1, 0]]), "each field shows the motion that it showed"
+        assert turned.target == 1 and torch.equal(turned.masks, clip.masks)
+        assert turned.sentences == clip.sentences
 
 
 def test_collate_points_every_sentence_at_its_clip(run, tmp_path):

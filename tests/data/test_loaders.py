@@ -2,7 +2,9 @@
 
 import pytest
 
-from mmvs.data.loaders import Batches
+from mmvs.data import catalogue
+from mmvs.data.loaders import Batches, split
+from tests import tiny
 
 
 def read(first: int = 0) -> list[int]:
@@ -24,3 +26,13 @@ def test_processes_read_side_by_side(monkeypatch, count):
     assert sorted(sum(shares, [])) == list(range(15 * count))
     first_step = sum((share[:3] for share in shares), [])
     assert first_step == list(range(3 * count)), "one step of all is one stretch of the sequence"
+
+
+def test_a_share_of_the_training_videos_lies_within_a_larger_one(tmp_path):
+    experiment = tiny.prepared(tmp_path)
+    samples = catalogue.open("moving_shapes-train", experiment).samples
+    parts = {share: split(samples, 1, share) for share in (0.25, 0.5, 1.0)}
+    videos = {share: {samples[i].video_id for i in own} for share, (own, _) in parts.items()}
+    assert [len(one) for one in videos.values()] == [1, 2, 4]
+    assert videos[0.25] < videos[0.5] < videos[1.0]
+    assert parts[0.25][1] == parts[1.0][1], "all validate on the same clips"

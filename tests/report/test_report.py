@@ -312,6 +312,46 @@ def test_ladder_kinds_have_a_panel_each():
     assert heights(figure.axes[0]) == pytest.approx([0.3])
 
 
+def systems(**values):
+    """An explicit_motion.json of 900 steps on all videos, from system -> mean IoU of seeds 0, 1, ..."""
+    return {system.replace("_", "+"): {"900": seeds} for system, seeds in cells(**values).items()}
+
+
+def test_the_worth_of_flow_pairs_equal_seeds():
+    content = systems(video=[0.2, 0.3, 0.4], video_flow=[0.5, 0.6, 0.9], image=[0.1])
+    content["video"]["1800/0.5"] = content["video"]["900"]  # without its pair
+    table = tables.system_cells(content, "d")
+    assert set(table["share"]) == {1.0, 0.5} and set(table["steps"]) == {900, 1800}
+    worth = tables.worth_of_flow(table)
+    assert list(worth.index) == [(900, 1.0, "all"), (900, 1.0, "motion")]
+    row = worth.loc[(900, 1.0, "all")]
+    assert (row["video"], row["video+flow"], row["gain"]) == pytest.approx((0.3, 2 / 3, 11 / 30))
+    assert row["seeds"] == 3 and row["half"] == pytest.approx(tables.half_width(pd.Series([0.3, 0.3, 0.5])))
+    finding = tables.finding_on_flow(table)
+    assert finding.startswith("After 900 steps, flow beside the frames adds +0.37 ± 0.29 to the mean IoU")
+    assert "3 seeds): +0.37 ± 0.29 on motion." in finding
+
+
+def test_a_single_seed_has_no_interval_and_no_pair_no_finding():
+    table = tables.system_cells(systems(video=[0.2], video_flow=[0.1]), "d")
+    assert "adds -0.10 to" in tables.finding_on_flow(table) and "1 seed)" in tables.finding_on_flow(table)
+    for content in ({}, systems(video=[0.2])):
+        table = tables.system_cells(content, "d")
+        assert tables.worth_of_flow(table).empty
+        assert tables.finding_on_flow(table).startswith("No pair")
+
+
+def test_curves_of_systems_draw_means_and_what_choosers_reach():
+    table = tables.system_cells(systems(video=[0.2, 0.4], video_flow=[0.6]), "d")
+    floors = pd.DataFrame({"looks alone": {"motion": 0.25}})
+    figure = charts.system_curves(table, "steps", "mean IoU", floors)
+    assert [axis.get_title() for axis in figure.axes] == ["all", "motion"]
+    lines = {line.get_label(): list(line.get_ydata()) for line in figure.axes[1].get_lines()}
+    assert lines["video"] == pytest.approx([0.4]) and lines["video+flow"] == pytest.approx([0.7])
+    assert lines["looks alone"] == [0.25, 0.25] and lines["image"] == []
+    assert "looks alone" not in {line.get_label() for line in figure.axes[0].get_lines()}
+
+
 def test_ladder_of_data_without_kinds_shows_all():
     table = tables.ladder_cells(cells(B=[0.2]), "d").query("kind == 'all'")
     assert [axis.get_title() for axis in charts.ladder_kinds(table).axes] == ["all"]

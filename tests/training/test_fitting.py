@@ -101,6 +101,7 @@ def test_metrics_file_has_the_fixed_layout_and_is_computed_once(run, trained, mo
         "moving_shapes-test",
         "moving_shapes-unseen",
         "moving_shapes-test-shuffled",
+        "moving_shapes-test-backwards",
     }
     for groups in result.scores.values():
         assert {"mean_iou", "overall_iou", "precision@0.5", "map", "selection_accuracy"} <= set(groups["all"])
