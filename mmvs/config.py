@@ -235,7 +235,7 @@ class Language(Part):
 
 
 class Quirks(Part):
-    """Slips of the authors' code that their weights were trained with; off: as the paper describes."""
+    """Slips of the authors' code that their weights were trained with; off: as the method is described."""
 
     masked_keys: bool = False  # padding words keep the score 0 (1e-9) in the softmax
     gate: bool = False  # the gate of appearance reads appearance, not motion
