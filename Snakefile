@@ -34,11 +34,13 @@ PAGES = [
     f"{MAIN}/08_explicit_motion",
     f"{WITHOUT_FLOW}/03_train",
 ]
+EMBEDDED = f"models/{MAIN}"
 INDEX = ["reports/index.html", "reports/README.md"]
 EVERYTHING = [
     *[f"build/{page}.done" for page in PAGES],
     *[f"reports/{page}.html" for page in PAGES],
     *[f"reports/{run}/metrics.json" for run in (MAIN, WITHOUT_FLOW)],
+    f"{EMBEDDED}/SHA256SUMS",
 ]
 
 
@@ -179,9 +181,21 @@ rule qualitative:
         RENDER
 
 
+rule embedded_model:
+    input:
+        f"build/{MAIN}/03_train.done",
+    output:
+        touch(f"build/{MAIN}/embedded.done"),
+        f"{EMBEDDED}/SHA256SUMS",
+    message:
+        f"{EMBEDDED}: the model that comes with the repository"
+    shell:
+        f"python -m mmvs export reports/{MAIN} {EMBEDDED} --half"
+
+
 rule quickstart:
     input:
-        "build/{run}/03_train.done",
+        f"build/{MAIN}/embedded.done",
         notebook="notebooks/00_quickstart.ipynb",
         params="params/{run}.yaml",
     output:

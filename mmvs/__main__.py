@@ -174,7 +174,7 @@ def segment(
     run: Annotated[
         str,
         typer.Option("--run", "--model", help="A run's folder, checkpoint, saved model, or hub id."),
-    ] = "reports/moving_shapes",
+    ] = "models/moving_shapes",
     masks: Annotated[MaskFormat, typer.Option(help="Pictures, or COCO's run lengths.")] = MaskFormat.png,
     batch: Annotated[int, typer.Option(min=1, help="Frames at once; fewer take less memory.")] = 4,
     precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.float32,
@@ -202,6 +202,28 @@ def segment(
     if unseen := segmenter.unseen_words(sentences):
         print(f"not in the model's vocabulary, which guesses: {', '.join(unseen)}")
     print(out)
+
+
+@app.command()
+def export(
+    run: Annotated[
+        str, typer.Argument(help="A run's folder, such as reports/moving_shapes, or a checkpoint.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="Where the saved model goes.")],
+    half: Annotated[bool, typer.Option("--half", help="Weights in float16: half the size.")] = False,
+) -> None:
+    """Save a run's model for others.
+
+    One folder in the hub's layout: weights, parameters, tokenizer, checksums, a card with the scores. `segment
+    --model` takes it, and so does the hub. Example: mmvs export reports/moving_shapes models/mine
+    """
+    from mmvs.trained import TrainedNetwork
+
+    trained = TrainedNetwork.from_run(run)
+    if half:
+        trained.network.half()
+    trained.save_pretrained(folder)
+    print(folder)
 
 
 @app.command("new-data")

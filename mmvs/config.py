@@ -31,6 +31,7 @@ def _root() -> Path:
 
 
 ROOT = _root()  # relative paths hang from here, wherever a notebook's kernel runs
+EMBEDDED = "models/moving_shapes"  # the saved model that comes with the repository: of `make report`
 
 # The method's ablation: a baseline, and what each letter adds to it, one after the other.
 SWITCHES = {"M": "motion", "T": "transformer", "L": "language_guided", "A": "alignment"}

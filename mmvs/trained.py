@@ -41,7 +41,7 @@ Segmentation* (Zhao et al., CVPR 2022).
 
 - trained on `{{ data }}`; it has seen nothing else, and scenes or sentences of another kind are beyond it
 - windows of {{ frames }} frames, {{ stride }} apart; canvas of {{ size }} pixels; flow by `{{ flow }}`
-- {{ weights }} weights; every parameter of the experiment is in `config.json` (fingerprint {{ fingerprint }})
+{{ scores }}- {{ weights }} weights; every parameter of the experiment is in `config.json` (fingerprint {{ fingerprint }})
 
 ```python
 from mmvs.segmenter import Segmenter
@@ -206,6 +206,7 @@ class TrainedNetwork(
             stride=data.stride,
             size=data.size,
             flow=self.experiment.flow.estimator,
+            scores=_scores(self.experiment),
             weights=f"{sum(p.numel() for p in self.parameters()):,}",
             fingerprint=self.experiment.fingerprint(),
             **fields,
@@ -240,6 +241,17 @@ class TrainedNetwork(
             raise CheckpointError(
                 f"{model_id} holds no model that save_pretrained wrote, or one of another version: {error}"
             ) from None
+
+
+def _scores(experiment: Experiment) -> str:
+    """Lines of a card: the mean IoU on every data set, where the run was scored."""
+    folder = RunFolder.of(experiment)
+    result = folder.result_of(experiment) if folder.is_scored() else None
+    lines = ""
+    for data_set, kinds in (result.scores if result else {}).items():
+        means = [f"{kind} {one['mean_iou']:.2f}" for kind, one in kinds.items() if "mean_iou" in one]
+        lines += f"- mean IoU on `{data_set}`: {', '.join(means)}\n" if means else ""
+    return lines
 
 
 def _parts(folder: Path) -> list[str]:
