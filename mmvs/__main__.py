@@ -206,15 +206,13 @@ def segment(
 
 @app.command()
 def export(
-    run: Annotated[
-        str, typer.Argument(help="A run's folder, such as reports/moving_shapes, or a checkpoint.")
-    ],
+    run: Annotated[str, typer.Argument(help="A run's folder or checkpoint.")],
     folder: Annotated[Path, typer.Argument(help="Where the saved model goes.")],
     half: Annotated[bool, typer.Option("--half", help="Weights in float16: half the size.")] = False,
 ) -> None:
     """Save a run's model for others.
 
-    One folder in the hub's layout: weights, parameters, tokenizer, checksums, a card with the scores. `segment
+    A folder in the hub's layout: weights, parameters, tokenizer, checksums, a card with the scores. `segment
     --model` takes it, and so does the hub. Example: mmvs export reports/moving_shapes models/mine
     """
     from mmvs.trained import TrainedNetwork
