@@ -40,7 +40,7 @@ A network of mmvs, a re-implementation of *Modeling Motion with Multi-Modal Feat
 Segmentation* (Zhao et al., CVPR 2022).
 
 - trained on `{{ data }}`; it has seen nothing else, and scenes or sentences of another kind are beyond it
-{{ scores }}- windows of {{ frames }} frames, {{ stride }} apart; canvas of {{ size }} pixels; flow by `{{ flow }}`
+{{ scores }}- windows of {{ frames }} frames, {{ stride }} apart, of {{ size }} pixels; flow by `{{ flow }}`
 - {{ weights }} weights; every parameter of the experiment is in `config.json` (fingerprint {{ fingerprint }})
 
 ```python
