@@ -302,6 +302,35 @@ def score(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Two or more: reports/<run>, or the run's name.")],
+    measure: Annotated[
+        list[str] | None, typer.Option(help="Of metrics.json, such as precision@0.5; may stand twice.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all numbers, and what differs.")] = None,
+    different_data: Annotated[
+        bool, typer.Option("--different-data", help="Print scores on different data, with a warning.")
+    ] = False,
+) -> None:
+    """Compare runs.
+
+    Scores with 95 % intervals, differences from the first run, and what differs: parameters, code, data,
+    flow, environment.
+
+    A folder that holds a run a seed counts as one: reports/<run>/ladder/<rung>, reports/<run>/sweep/<cell>.
+    Exit status 1 where runs are scored on different data.
+
+    Example: mmvs compare moving_shapes moving_shapes_no_flow
+    """
+    from mmvs.report.comparison import Comparison
+
+    comparison = Comparison.of(runs, measure, different_data)
+    print(comparison.text())
+    if json is not None:
+        comparison.write_json(json)
+
+
+@app.command()
 def draw(
     root: Annotated[Path, typer.Argument(help="Folder of J-HMDB-Sentences.")],
     samples: Annotated[Path, typer.Argument(metavar="LIST", help="The CSV file to write.")],

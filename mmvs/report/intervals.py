@@ -30,22 +30,15 @@ class Estimate:
     value: float
     low: float = math.nan
     high: float = math.nan
-    count: int = 0  # of videos, or of seeds
+    count: int = 0  # of videos, or of seeds; 0: unknown, as where there is no samples.csv
     unit: str = "video"  # "video" or "seed"
 
-    @property
-    def reason(self) -> str:
-        """Why there is no interval; "" where there is one."""
-        if not math.isnan(self.low):
-            return ""
-        return f"1 {self.unit}" if self.count == 1 else "no samples.csv" if self.count == 0 else "unknown"
-
     def text(self, sign: str = "") -> str:
-        """Three digits, and the interval or why there is none; sign "+" is for differences."""
+        """Three digits and the interval, or that there is one video or seed; sign "+" is for differences."""
         if math.isnan(self.value):
             return "-"
-        if self.reason:
-            return f"{self.value:{sign}.3f} [{self.reason}]"
+        if math.isnan(self.low):
+            return f"{self.value:{sign}.3f}" + (f" [1 {self.unit}]" if self.count == 1 else "")
         return f"{self.value:{sign}.3f} [{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
 
     def record(self) -> dict[str, Any]:
