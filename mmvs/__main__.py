@@ -331,6 +331,39 @@ def compare(
 
 
 @app.command()
+def sweep(
+    params: Params,
+    seeds: Annotated[int, typer.Option(min=1, help="How many, from the params file's on.")] = 1,
+    grid: Annotated[
+        list[str] | None, typer.Option(help="key=value,value; several give all combinations.")
+    ] = None,
+    cores: Annotated[int, typer.Option(min=1, help="Cells at once, each on one thread.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells, and write nothing.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a grid of parameters.
+
+    With several seeds. Each cell is an experiment: a params file below params/<run>/sweep, a folder below
+    reports/<run>/sweep. Prints mean and 95 % interval over seeds, and writes reports/<run>/sweep.json.
+
+    A second call goes on where the first stopped. Exit status 1 where a cell failed; the others go on.
+
+    Example: mmvs sweep params/moving_shapes.yaml --seeds 3 --grid training.rate=1e-4,3e-4 --cores 4
+    """
+    from mmvs.sweep import Outcome, plan, run
+
+    cells = plan(params, grid or [], seeds)
+    if dry_run:
+        for cell in cells:
+            print(f"{'to run' if cell.result() is None else 'scored'}: {cell.title()}, {cell.params}")
+        return
+    outcome = Outcome(cells, run(cells, cores, progress=not quiet))
+    print(outcome.text())
+    print(outcome.write_json())
+    raise typer.Exit(1 if outcome.failed else 0)
+
+
+@app.command()
 def draw(
     root: Annotated[Path, typer.Argument(help="Folder of J-HMDB-Sentences.")],
     samples: Annotated[Path, typer.Argument(metavar="LIST", help="The CSV file to write.")],

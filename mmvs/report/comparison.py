@@ -39,7 +39,11 @@ class Contender:
     @classmethod
     def open(cls, name: str | Path) -> Contender:
         """By folder, or by name below reports/. ReportError says what there is instead, or what to run."""
-        folders = _runs_of(_folder(name))
+        return cls.of(str(name), _runs_of(_folder(name)))
+
+    @classmethod
+    def of(cls, name: str, folders: list[Path]) -> Contender:
+        """Of the folders of a run, or of a run a seed. ReportError: as of their files; two of one seed."""
         results = {path: RunFolder(path).result() for path in folders}
         by_seed = {result.provenance.seed: path for path, result in results.items()}
         if len(by_seed) < len(results):
@@ -47,7 +51,7 @@ class Contender:
         ordered = {seed: RunFolder(by_seed[seed]) for seed in sorted(by_seed)}
         of_seed = {seed: results[folder.path] for seed, folder in ordered.items()}
         samples = {seed: intervals.samples(ordered[seed], result) for seed, result in of_seed.items()}
-        return cls(str(name), ordered, of_seed, samples)
+        return cls(name, ordered, of_seed, samples)
 
     @property
     def first(self) -> Result:
@@ -273,15 +277,15 @@ class Comparison:
         lines += [f"{letter}  {one.line()}" for letter, one in zip(letters, self.contenders, strict=True)]
         for measure in self.measures:
             lines += ["", f"{MEASURES.get(measure, measure)} [95 % interval]"]
-            lines += _aligned(
+            lines += aligned(
                 [["data set", "sentences", *letters, *(f"{letter} - A" for letter in letters[1:])]]
                 + [row.cells() for row in self.rows if row.measure == measure]
             )
         lines += ["", *self._explanation(), "", "what differs"]
         for part, values in self.differing().items():
             lines.append(f"  {part}" if values else f"  {part}: nothing")
-            cells = [["", *letters], *([name, *map(_shown, row)] for name, row in values.items())]
-            lines += [f"    {line}" for line in _aligned(cells)] if values else []
+            cells = [["", *letters], *([name, *map(shown, row)] for name, row in values.items())]
+            lines += [f"    {line}" for line in aligned(cells)] if values else []
         return "\n".join(lines)
 
     def _explanation(self) -> list[str]:
@@ -385,14 +389,14 @@ def flat(values: dict[str, Any], place: str = "") -> dict[str, Any]:
     return found
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as a params file has it."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return str(value)
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def aligned(rows: list[list[str]]) -> list[str]:
     """Cells in columns, two spaces apart."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
