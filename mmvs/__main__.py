@@ -334,6 +334,68 @@ def score(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Two or more: reports/<run>, or the run's name.")],
+    measure: Annotated[
+        list[str] | None, typer.Option(help="Of metrics.json, such as precision@0.5; may stand twice.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all numbers, and what differs.")] = None,
+    different_data: Annotated[
+        bool, typer.Option("--different-data", help="Print scores on different data, with a warning.")
+    ] = False,
+) -> None:
+    """Compare runs.
+
+    Scores with 95 % intervals, differences from the first run, and what differs: parameters, code, data,
+    flow, environment.
+
+    A folder that holds a run a seed counts as one: reports/<run>/ladder/<rung>, reports/<run>/sweep/<cell>.
+    Exit status 1 where runs are scored on different data.
+
+    Example: mmvs compare moving_shapes moving_shapes_no_flow
+    """
+    from mmvs.report.comparison import Comparison
+
+    comparison = Comparison.of(runs, measure, different_data)
+    print(comparison.text())
+    if json is not None:
+        comparison.write_json(json)
+
+
+@app.command()
+def sweep(
+    params: Params,
+    seeds: Annotated[int, typer.Option(min=1, help="How many, from the params file's on.")] = 1,
+    grid: Annotated[
+        list[str] | None, typer.Option(help="key=value,value; several give all combinations.")
+    ] = None,
+    cores: Annotated[int, typer.Option(min=1, help="Cells at once, each on one thread.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells, and write nothing.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a grid of parameters.
+
+    With several seeds. Each cell is an experiment: a params file below params/<run>/sweep, a folder below
+    reports/<run>/sweep. Prints mean and 95 % interval over seeds, and writes reports/<run>/sweep.json.
+
+    A second call goes on where the first stopped. Exit status 1 where a cell failed; the others go on.
+
+    Example: mmvs sweep params/moving_shapes.yaml --seeds 3 --grid training.rate=1e-4,3e-4 --cores 4
+    """
+    from mmvs.sweep import Outcome, plan, run
+
+    cells = plan(params, grid or [], seeds)
+    if dry_run:
+        for cell in cells:
+            print(f"{'to run' if cell.result() is None else 'scored'}: {cell.title()}, {cell.params}")
+        return
+    outcome = Outcome(cells, run(cells, cores, progress=not quiet))
+    print(outcome.text())
+    print(outcome.write_json())
+    raise typer.Exit(1 if outcome.failed else 0)
+
+
+@app.command()
 def draw(
     root: Annotated[Path, typer.Argument(help="Folder of J-HMDB-Sentences.")],
     samples: Annotated[Path, typer.Argument(metavar="LIST", help="The CSV file to write.")],

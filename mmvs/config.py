@@ -648,6 +648,24 @@ def load(path: str | Path) -> Experiment:
         raise ConfigError(f"{path}: {error}") from None
 
 
+def varied(path: str | Path, changes: dict[str, Any]) -> tuple[dict[str, Any], Experiment]:
+    """The values of a params file with some replaced, and their experiment; ConfigError as `load`.
+
+    changes  dotted key, such as training.rate → its value
+    """
+    path = resolve(path)
+    values = _read(path)
+    for key, value in changes.items():
+        *parents, name = key.split(".")
+        part = values
+        for parent in parents:
+            if not isinstance(part.get(parent), dict):
+                part[parent] = {}
+            part = part[parent]
+        part[name] = value
+    return values, _checked(values).experiment
+
+
 def parameters(notebook: dict[str, Any]) -> Parameters:
     """The parameters of a notebook: what its cells set, laid over a params file, and checked.
 

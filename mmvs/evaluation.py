@@ -93,7 +93,8 @@ def evaluate(
     labels = [label for label, _, _ in evaluations]
     weights = trained.fingerprint()
     result = folder.result_of(experiment, weights)
-    if result and all(label in result.scores for label in (*hidden, *labels)):
+    complete = result and all(label in result.scores for label in (*hidden, *labels))
+    if complete and folder.samples.exists():  # git keeps metrics.json alone: a fresh clone has no samples.csv
         for name in sources.keys() - set(hidden):
             if not folder.submission(name).with_suffix(".json").exists():
                 _score_submission(sources[name], folder.submission(name), progress)

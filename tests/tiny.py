@@ -1,5 +1,6 @@
 """Tiny networks, random batches and small experiments, shared by all tests."""
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mmvs.build import Built, build
 from mmvs.config import Experiment, Model, experiment
 from mmvs.data.catalogue import prepare
 from mmvs.data.words import tokenizer
-from mmvs.run_folder import Provenance, Result, Scores
+from mmvs.run_folder import Provenance, Result, RunFolder, Scores
 from mmvs.schema import Batch
 from mmvs.trained import TrainedNetwork
 
@@ -139,6 +140,30 @@ def result(scores: Scores | None = None, steps: int = 700, **provenance: Any) ->
         parameters=1000,
         provenance=Provenance(**origin),
     )
+
+
+def scored(
+    folder: Path, rows: list[tuple[str, str, float]], name: str = "shapes-test", **provenance: Any
+) -> tuple[RunFolder, Result]:
+    """A run's folder with metrics.json and samples.csv of one data set: rows of (video, kind, iou)."""
+    kinds = {kind for _, kind, _ in rows if kind}
+    of_kind = {
+        kind: [iou for _, one, iou in rows if kind in ("all", one)] for kind in ("all", *sorted(kinds))
+    }
+    scores = {
+        kind: {"mean_iou": sum(ious) / len(ious), "samples": len(ious)} for kind, ious in of_kind.items()
+    }
+    it = result({name: scores}, **{"data_fingerprint": {name: "1" * 12}, **provenance})
+    folder.mkdir(parents=True)
+    it.write(folder / "metrics.json")
+    with (folder / "samples.csv").open("w", newline="") as out:
+        table = csv.writer(out)
+        table.writerow(
+            "data_set index video_id frame instance_id kind sentence iou coarse_iou score selected".split()
+        )
+        for i, (video, kind, iou) in enumerate(rows):
+            table.writerow([name, i, video, 3, i, kind, "a, b", iou, 0, 0, ""])
+    return RunFolder(folder), it
 
 
 def parameters(folder: Path, data: dict | None = None, **training) -> dict:
