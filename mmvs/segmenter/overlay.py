@@ -10,8 +10,6 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import torch
-from torchvision.utils import draw_segmentation_masks
 
 from mmvs.files import remove_partial, whole
 from mmvs.segmenter.legend import draw_legend
@@ -61,11 +59,7 @@ class Overlay:
         picture = cv2.resize(frame, (width, height), interpolation=interpolation)
         for mask, colour in zip(masks, self.colours, strict=True):  # one by one: overlaps mix their colours
             flat = cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-            pixels = torch.from_numpy(picture).permute(2, 0, 1)
-            pixels = draw_segmentation_masks(pixels, torch.from_numpy(flat).bool(), ALPHA, colour)
-            picture = np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
-            edges, _ = cv2.findContours(flat, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(picture, edges, -1, colour, max(1, width // 600))
+            _paint(picture, flat, colour)
         top, full_width = self.legend.shape[:2]  # above: a player's controls cover what is at the bottom
         canvas = np.zeros((top + _even(height), full_width, 3), np.uint8)
         canvas[:top] = self.legend
@@ -96,6 +90,18 @@ def write_overlay(path: Path, pictures: Iterable[tuple[float, np.ndarray]]) -> N
             frame.pts, frame.time_base = round(seconds / CLOCK), CLOCK
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+def _paint(picture: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
+    """Blend a colour into a picture (H, W, 3) where a mask (H, W) uint8 is, and draw its edge; in place."""
+    left, top, width, height = cv2.boundingRect(mask)  # all the work is inside: most masks are small
+    if not width:
+        return
+    box = slice(top, top + height), slice(left, left + width)
+    blend = cv2.addWeighted(picture[box], 1 - ALPHA, np.full((height, width, 3), colour, np.uint8), ALPHA, 0)
+    cv2.copyTo(blend, mask[box], picture[box])
+    edges, _ = cv2.findContours(mask[box], cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(left, top))
+    cv2.drawContours(picture, edges, -1, colour, max(1, picture.shape[1] // 600))
 
 
 def _even(pixels: int) -> int:
