@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -69,10 +70,18 @@ class Overlay:
 
 
 def write_overlay(path: Path, pictures: Iterable[tuple[float, np.ndarray]]) -> None:
-    """Write an H.264 video (MP4); the file appears whole or not at all.
+    """Write an H.264 video of (seconds, picture), as overlay_file does."""
+    with overlay_file(path) as add:
+        for seconds, picture in pictures:
+            add(seconds, picture)
 
-    pictures  (seconds, (H, W, 3) uint8 RGB), H and W even; every picture keeps its own time, so that a video
-              of varying frame rate gives one
+
+@contextmanager
+def overlay_file(path: Path) -> Iterator[Callable[[float, np.ndarray], None]]:
+    """Write an H.264 video (MP4); it appears whole at the end of the block, or not at all.
+
+    Gives a function that adds a picture: its seconds, and (H, W, 3) uint8 RGB, H and W even. Every picture
+    keeps its own time, so that a video of varying frame rate gives one.
     """
     remove_partial(path.parent, path.name)  # of a job that was killed
     start = {"movflags": "faststart"}  # a browser plays it while it loads
@@ -83,12 +92,15 @@ def write_overlay(path: Path, pictures: Iterable[tuple[float, np.ndarray]]) -> N
     ):
         stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
         stream.pix_fmt, stream.codec_context.time_base = "yuv420p", CLOCK
-        for seconds, picture in pictures:
+
+        def add(seconds: float, picture: np.ndarray) -> None:
             if not stream.codec_context.is_open:
                 stream.height, stream.width = picture.shape[:2]
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = round(seconds / CLOCK), CLOCK
             container.mux(stream.encode(frame))
+
+        yield add
         container.mux(stream.encode(None))
 
 
