@@ -42,13 +42,6 @@ Seed = Annotated[int | None, typer.Option(min=0, help="In place of the params fi
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 
-class MaskFormat(str, Enum):
-    """File format of masks in `segment`."""
-
-    png = "png"
-    rle = "rle"
-
-
 class Precision(str, Enum):
     """Of matrix products in `segment`."""
 
@@ -169,13 +162,27 @@ def evaluate(
 @app.command()
 def segment(
     video: Annotated[str, typer.Argument(help="What FFmpeg opens, or a folder of pictures.")],
-    sentences: Annotated[list[str], typer.Argument(help='One or several, such as "the red circle".')],
     out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    sentences: Annotated[
+        list[str] | None, typer.Argument(help='One or several, such as "the red circle".')
+    ] = None,
+    sentence_file: Annotated[
+        Path | None, typer.Option("--sentences", help="Text file, a sentence a line; # begins a comment.")
+    ] = None,
     run: Annotated[
         str,
         typer.Option("--run", "--model", help="A run's folder, checkpoint, saved model, or hub id."),
     ] = "models/moving_shapes",
-    masks: Annotated[MaskFormat, typer.Option(help="Pictures, or COCO's run lengths.")] = MaskFormat.png,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="overlay, png, palette, coco, ytvos, npz: one or several; see below."),
+    ] = None,
+    start: Annotated[str, typer.Option(help="Where to begin: seconds, or minutes:seconds.")] = "0",
+    end: Annotated[str | None, typer.Option(help="Where to end; by default where the video does.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames to read of each second; by default all.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Probability of a mask's pixels; by default the model's own.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Frames at once; fewer take less memory.")] = 4,
     precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.float32,
     device: Device = None,
@@ -183,20 +190,42 @@ def segment(
 ) -> None:
     """Segment a video.
 
-    Write what sentences describe in it: overlay, a mask a frame and sentence, confidence.
+    Write the masks of what sentences describe in it, how sure they are (confidence.csv), and an overlay.
 
-    A second call goes on where the first stopped. Example:
-    mmvs segment clip.mp4 "the red circle" "the square that turns left" --out results
+    \b
+    Formats (several: --format png,coco; by default overlay,png):
+      overlay  overlay.mp4, a colour a sentence
+      png      masks/<number of the sentence>/<frame>.png, black and white
+      palette  palette/<frame>.png, all sentences in DAVIS's colours; the surer one where they overlap
+      coco     masks.json, run lengths in COCO's form for a data set
+      ytvos    Annotations/<video>/<0, 1, ...>/<frame>.png, as Ref-YouTube-VOS's server takes them
+      npz      masks.npz for numpy.load: masks, confidence, time, frame, sentences
+
+    A second call goes on where the first stopped; one with another --format adds it. Nothing is overwritten.
+    A frame keeps its number in the whole video, whatever --start and --fps are.
+
+    Example: mmvs segment clip.mp4 "the red circle" "the square that turns left" --out results
     """
     from mmvs.segmenter import Segmenter
-    from mmvs.segmenter.folder import segment_to_folder
+    from mmvs.segmenter.folder import USUAL, segment_to_folder
+    from mmvs.segmenter.formats import chosen
+    from mmvs.segmenter.sentences import read_sentences
+    from mmvs.video.excerpt import Excerpt, seconds
 
+    excerpt = Excerpt(seconds(start), None if end is None else seconds(end), fps)
+    sentences = [*(sentences or []), *(read_sentences(sentence_file) if sentence_file else [])]
+    if not sentences:
+        raise typer.BadParameter("no sentence: say which object to segment, or name a file by --sentences")
+    names = chosen(formats or USUAL)
+    options = {"batch": batch, "precision": precision.value, "threshold": threshold}
     segmenter = Segmenter.from_run(run)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the lines below print the damage
-        damage = segment_to_folder(
-            segmenter, video, sentences, out, masks.value, not quiet, batch=batch, precision=precision.value
-        )
+        try:
+            damage = segment_to_folder(segmenter, video, sentences, out, names, not quiet, excerpt, **options)
+        except KeyboardInterrupt as stop:
+            print(f"\n{stop}", end="", file=sys.stderr)
+            raise
     if damage:
         print(f"{video}: {damage}")
     if unseen := segmenter.unseen_words(sentences):

@@ -1,25 +1,32 @@
 """Segment a video into a folder, as `mmvs segment` does.
 
-The folder gets overlay.mp4, masks/<number of the sentence>/<frame>.png (or masks.json), confidence.csv,
-and at last segmentation.json. A second call after a stop goes on at the next frame.
+The folder gets what the formats write (see `mmvs.segmenter.formats`), confidence.csv, and at last
+segmentation.json. A second call after a stop goes on at the next frame; one with further formats adds them.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm.auto import tqdm
 
 from mmvs.processes import one_at_a_time
-from mmvs.segmenter.job import FINISHED, MASKS, OVERLAY, SegmentJob
-from mmvs.segmenter.overlay import Overlay, write_overlay
-from mmvs.segmenter.segmenter import Segmenter
-from mmvs.video.stream import open_video
+from mmvs.segmenter.formats import FORMATS, MOST_IN_PALETTE, UNFINISHED, Results, View, chosen, video_name
+from mmvs.segmenter.job import SegmentJob
+from mmvs.segmenter.segmenter import Answer, Segmenter
+from mmvs.video.excerpt import WHOLE, Excerpt
+from mmvs.video.stream import VideoSource, open_video
+
+USUAL = ("overlay", "png")
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames, {rate_noinv_fmt}, {remaining} left"
 
 
 def segment_to_folder(
@@ -27,67 +34,123 @@ def segment_to_folder(
     video: str | Path,
     sentences: Sequence[str],
     folder: Path,
-    masks: str = "png",
+    formats: Sequence[str] = USUAL,
     progress: bool = True,
+    excerpt: Excerpt = WHOLE,
     **options: Any,
 ) -> str:
-    """Write overlay, masks and confidence of a video into `folder`.
+    """Write a video's masks and their confidence into `folder`.
 
-    A stopped job goes on where it was; a finished one stays as it is. A second job on the same folder waits.
+    A stopped job goes on where it was; formats that are there stay as they are, and others are added without
+    the network. A second job on the same folder waits.
 
     video      a file, an address, or a folder of pictures
     sentences  N of them
-    masks      "png": a picture a frame and sentence; "rle": COCO's run lengths, all in one file
-    options    `batch` and `precision` of Segmenter.segment
+    formats    of FORMATS
+    excerpt    the frames of the video that count; the network sees no others
+    options    `batch`, `precision` and `threshold` of Segmenter.segment
 
     Returns what the video's damage left out, "" for nothing. Raises VideoError and ValueError as
-    Segmenter.segment does, before it writes anything, and FileExistsError as SegmentJob does.
+    Segmenter.segment and Excerpt.of do, before it writes anything, and FileExistsError as SegmentJob does. A
+    KeyboardInterrupt says what is kept.
     """
+    formats = chosen(formats)
+    if "palette" in formats and len(sentences) > MOST_IN_PALETTE:
+        raise ValueError(f"{len(sentences)} sentences: a palette numbers {MOST_IN_PALETTE} at most")
     folder = folder.resolve()  # `.` has no name, and two links to one folder share a lock
+    results = {folder / one.output for one in FORMATS.values()}
+    path = Path(video).resolve()
+    if results & {path, *path.parents}:
+        raise ValueError(f"{video} is itself a result in {folder}: choose another folder")
     with one_at_a_time(folder.with_name(f".{folder.name}.lock")):
-        return _segment(segmenter, video, sentences, folder, masks, progress, options)
+        source = excerpt.of(open_video(video))
+        answers = segmenter.segment(source, sentences, **options)  # refuses before anything is written
+        outputs = {name: FORMATS[name].output for name in ("confidence", *formats)}
+        job = SegmentJob(folder, _identity(segmenter, video, sentences, excerpt, options), outputs)
+        if job.finished and not job.missing:
+            return job.finished["damage"]
+        if job.frames:
+            answers = segmenter.segment(source, sentences, start=job.frames, **options)
+        name, pictures = video_name(video)
+        begin = time.monotonic()
+        about = Results(job, name, pictures, sentences, source.size, source.pixel_aspect)
+        _write(
+            about, source, answers, tqdm(desc=Path(video).name, disable=not progress, **_extent(job, source))
+        )
+        job.finish(damage=source.damage, seconds=round(time.monotonic() - begin, 1))
+        return (job.finished or {}).get("damage", source.damage)
 
 
-def _segment(
+def folder_for(
+    parent: Path, segmenter: Segmenter, video: str | Path, sentences: Sequence[str], **options: Any
+) -> Path:
+    """A folder below `parent` for these very results, so that those of another question lie in another."""
+    identity = json.dumps(_identity(segmenter, video, sentences, WHOLE, options))
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    return parent / f"{video_name(video)[0]}-{digest}"
+
+
+def _write(results: Results, source: VideoSource, answers: Iterator[Answer], bar: tqdm) -> None:
+    """Write every missing format of a job, from its journal as far as that goes, then from new answers."""
+    job = results.job
+    if not job.frames:  # what lies in them is not of this job
+        for unfinished in job.folder.glob(f"{UNFINISHED}*"):
+            shutil.rmtree(unfinished)
+    try:
+        with bar, closing(answers), ExitStack() as stack:
+            writers = [
+                stack.enter_context(FORMATS[name].open(job.folder / output, results))
+                for name, output in job.missing.items()
+            ]
+            first = bar.n
+            for place, view in enumerate(_views(job, source, answers)):
+                for write in writers:
+                    write(view)
+                bar.update(place >= first)
+    except KeyboardInterrupt:
+        of = f" of {source.count}" if source.count else ""
+        raise KeyboardInterrupt(f"{job.frames}{of} frames are kept in {job.folder}") from None
+
+
+def _views(job: SegmentJob, source: VideoSource, answers: Iterator[Answer]) -> Iterator[View]:
+    timed = source if "overlay" in job.missing else repeat((0.0, None))  # nobody else looks at the pictures
+    complete = job.is_complete
+    for entry, (_, picture) in zip(job.entries(), timed, strict=False):
+        yield View(entry.frame, entry.time, picture, entry.masks(), entry.confidence)
+    for answer in () if complete else answers:
+        number = source.numbers.get(answer.index, answer.index)
+        entry = job.add(number, source.begin + answer.time, answer.masks, answer.confidence)
+        yield View(entry.frame, entry.time, answer.frame, answer.masks, entry.confidence)
+
+
+def _extent(job: SegmentJob, source: VideoSource) -> dict[str, Any]:
+    """What a progress bar counts: all frames where they are only written, otherwise those to be answered."""
+    shown = {"unit": " frames", "bar_format": BAR}
+    if job.is_complete:
+        return {"total": job.frames, **shown}
+    return {"total": source.count, "initial": job.frames, **shown}
+
+
+def _identity(
     segmenter: Segmenter,
     video: str | Path,
     sentences: Sequence[str],
-    folder: Path,
-    masks: str,
-    progress: bool,
+    excerpt: Excerpt,
     options: dict[str, Any],
-) -> str:
-    path = Path(video).resolve()
-    if {folder / OVERLAY, folder / MASKS} & {path, *path.parents}:
-        raise ValueError(f"{video} is itself a result in {folder}: choose another folder")
-    source = open_video(video)
-    answers = segmenter.segment(source, sentences, **options)  # refuses before anything is written
-    identity = {"video": _identity(video), "sentences": list(sentences), "weights": segmenter.fingerprint()}
-    identity["precision"] = options.get("precision", "float32")
-    job = SegmentJob(folder, identity, masks)
-    if job.result:
-        return job.result["damage"]
-    if job.frames:
-        answers = segmenter.segment(source, sentences, start=job.frames, **options)
-    begin, overlay = time.monotonic(), Overlay(source.size, sentences, source.pixel_aspect, FINISHED)
-    bar = tqdm(total=source.count, desc=Path(video).name, unit="frame", disable=not progress)
-    with bar, closing(answers):
-
-        def pictures() -> Iterator[tuple[float, np.ndarray]]:
-            for earlier, (seconds, frame) in zip(job.masks(), source, strict=False):
-                yield seconds, overlay(frame, earlier)
-                bar.update()
-            for answer in answers:
-                job.add(answer.index, answer.time, answer.masks, answer.confidence)
-                yield answer.time, overlay(answer.frame, answer.masks)
-                bar.update()
-
-        write_overlay(folder / OVERLAY, pictures())
-    job.finish(damage=source.damage, seconds=round(time.monotonic() - begin, 1))
-    return source.damage
+) -> dict[str, Any]:
+    """All that decides the masks."""
+    threshold = options.get("threshold")
+    return {
+        "video": _stamps(video),
+        "sentences": list(sentences),
+        "weights": segmenter.fingerprint(),
+        "excerpt": excerpt._asdict(),
+        "precision": options.get("precision", "float32"),
+        "threshold": segmenter.experiment.evaluation.threshold if threshold is None else threshold,
+    }
 
 
-def _identity(video: str | Path) -> list[Any]:
+def _stamps(video: str | Path) -> list[Any]:
     """[name, bytes, time of change] of the file, or of every file of the folder; [address] of an address."""
     path = Path(video)
     files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []

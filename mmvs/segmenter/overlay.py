@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
-import torch
-from torchvision.utils import draw_segmentation_masks
 
 from mmvs.files import remove_partial, whole
 from mmvs.segmenter.legend import draw_legend
@@ -61,11 +60,7 @@ class Overlay:
         picture = cv2.resize(frame, (width, height), interpolation=interpolation)
         for mask, colour in zip(masks, self.colours, strict=True):  # one by one: overlaps mix their colours
             flat = cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-            pixels = torch.from_numpy(picture).permute(2, 0, 1)
-            pixels = draw_segmentation_masks(pixels, torch.from_numpy(flat).bool(), ALPHA, colour)
-            picture = np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
-            edges, _ = cv2.findContours(flat, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(picture, edges, -1, colour, max(1, width // 600))
+            _paint(picture, flat, colour)
         top, full_width = self.legend.shape[:2]  # above: a player's controls cover what is at the bottom
         canvas = np.zeros((top + _even(height), full_width, 3), np.uint8)
         canvas[:top] = self.legend
@@ -75,10 +70,18 @@ class Overlay:
 
 
 def write_overlay(path: Path, pictures: Iterable[tuple[float, np.ndarray]]) -> None:
-    """Write an H.264 video (MP4); the file appears whole or not at all.
+    """Write an H.264 video of (seconds, picture), as overlay_file does."""
+    with overlay_file(path) as add:
+        for seconds, picture in pictures:
+            add(seconds, picture)
 
-    pictures  (seconds, (H, W, 3) uint8 RGB), H and W even; every picture keeps its own time, so that a video
-              of varying frame rate gives one
+
+@contextmanager
+def overlay_file(path: Path) -> Iterator[Callable[[float, np.ndarray], None]]:
+    """Write an H.264 video (MP4); it appears whole at the end of the block, or not at all.
+
+    Gives a function that adds a picture: its seconds, and (H, W, 3) uint8 RGB, H and W even. Every picture
+    keeps its own time, so that a video of varying frame rate gives one.
     """
     remove_partial(path.parent, path.name)  # of a job that was killed
     start = {"movflags": "faststart"}  # a browser plays it while it loads
@@ -89,13 +92,28 @@ def write_overlay(path: Path, pictures: Iterable[tuple[float, np.ndarray]]) -> N
     ):
         stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
         stream.pix_fmt, stream.codec_context.time_base = "yuv420p", CLOCK
-        for seconds, picture in pictures:
+
+        def add(seconds: float, picture: np.ndarray) -> None:
             if not stream.codec_context.is_open:
                 stream.height, stream.width = picture.shape[:2]
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = round(seconds / CLOCK), CLOCK
             container.mux(stream.encode(frame))
+
+        yield add
         container.mux(stream.encode(None))
+
+
+def _paint(picture: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
+    """Blend a colour into a picture (H, W, 3) where a mask (H, W) uint8 is, and draw its edge; in place."""
+    left, top, width, height = cv2.boundingRect(mask)  # all the work is inside: most masks are small
+    if not width:
+        return
+    box = slice(top, top + height), slice(left, left + width)
+    blend = cv2.addWeighted(picture[box], 1 - ALPHA, np.full((height, width, 3), colour, np.uint8), ALPHA, 0)
+    cv2.copyTo(blend, mask[box], picture[box])
+    edges, _ = cv2.findContours(mask[box], cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(left, top))
+    cv2.drawContours(picture, edges, -1, colour, max(1, picture.shape[1] // 600))
 
 
 def _even(pixels: int) -> int:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from mmvs.config import Experiment
+from mmvs.config import Evaluation, Experiment
 from mmvs.data import geometry
 from mmvs.data.words import encode, unseen_words
 from mmvs.metrics import binarise, foreground_score
@@ -117,6 +117,7 @@ class Segmenter:
         *,
         batch: int = 4,
         precision: str = "float32",
+        threshold: float | None = None,
         start: int = 0,
         cut: bool = False,
     ) -> Iterator[Answer]:
@@ -127,6 +128,8 @@ class Segmenter:
         batch      number of frames, and of (frame, sentence) pairs, that go through the network at once
         precision  of matrix products; "bfloat16" or "float16" are faster on some machines and change a few
                    pixels of the masks
+        threshold  between 0 and 1: a mask has the pixels of a larger foreground probability, or of a larger
+                   share of the frame's maximum where the model's evaluation is relative; None: the model's
         start      index of the first frame to answer
         cut        read the beginning of a sentence that is too long, as evaluation does; otherwise refuse it
 
@@ -138,6 +141,8 @@ class Segmenter:
                 f"batch {batch}, start {start}, precision {precision}: batch is 1 or more, start 0 or more, "
                 f"precision one of {', '.join(PRECISIONS)}"
             )
+        if threshold is not None and not 0 < threshold < 1:
+            raise ValueError(f"threshold {threshold}: a probability between 0 and 1, such as 0.5")
         sentences = [sentences] if isinstance(sentences, str) else list(sentences or [])
         if not all(isinstance(sentence, str) for sentence in sentences):
             raise ValueError(f"sentences are text, such as 'the red circle', not {sentences}")
@@ -149,7 +154,10 @@ class Segmenter:
         network = ready_for_inference(self.network)
         valid = geometry.valid_area(data.size, source.size).to(meaning.words.device)
         streaming = Streaming(network, meaning, data.frames, data.stride, batch, dtype, valid)
-        return self._answers(source, streaming, start)
+        evaluation = self.experiment.evaluation
+        if threshold is not None:
+            evaluation = evaluation.model_copy(update={"threshold": threshold})
+        return self._answers(source, streaming, start, evaluation)
 
     def _encode(self, sentences: list[str], cut: bool = False) -> tuple[Tensor, Tensor]:
         """Token ids and mask (N, L); ValueError where the network cannot read all of a sentence."""
@@ -170,7 +178,9 @@ class Segmenter:
         words, mask = encode(self.tokenizer, tidy, most)
         return words.to(device), mask.to(device)
 
-    def _answers(self, source: VideoSource, streaming: Streaming, start: int) -> Iterator[Answer]:
+    def _answers(
+        self, source: VideoSource, streaming: Streaming, start: int, evaluation: Evaluation
+    ) -> Iterator[Answer]:
         first = max(0, start - streaming.before)
         ready = 2 * streaming.batch if np.prod(source.size) <= LARGEST_FLOW else 1  # 8k: 100 MB a frame
         waiting: deque[VideoFrame] = deque()  # for their masks
@@ -183,14 +193,14 @@ class Segmenter:
 
         with closing(ahead(intake(source, self.experiment, first), ready)) as coming:
             for canvas in streaming(pictures(coming), first, start):
-                yield self._answer(waiting.popleft(), canvas)
+                yield self._answer(waiting.popleft(), canvas, evaluation)
         if source.damage:
             warnings.warn(f"{source.name}: {source.damage}", stacklevel=2)
 
-    def _answer(self, video: VideoFrame, canvas: Tensor) -> Answer:
+    def _answer(self, video: VideoFrame, canvas: Tensor, evaluation: Evaluation) -> Answer:
         masks, confidence = [], []
         for one in canvas:  # not all at once: at full resolution a probability takes four times its mask
             probability = geometry.restore(one[None], video.frame.shape[:2])[0].numpy()
-            masks.append(binarise(probability, self.experiment.evaluation))
+            masks.append(binarise(probability, evaluation))
             confidence.append(foreground_score(probability, masks[-1]))
         return Answer(video.index, video.time, video.frame, np.stack(masks), np.array(confidence), canvas)

@@ -108,10 +108,10 @@ def _masks_of_video(predictor: Predictor, video_id: str, bar: tqdm) -> Iterator[
             continue
         for i, one in zip(own, canvas, strict=True):
             mask = binarise(geometry.restore(one[None], size)[0].numpy(), settings)
-            yield _member(samples, i, names[index]), _png(mask)
+            yield _member(samples, i, names[index]), grey_png(mask)
     for frame in sorted(set(every[own[0]].frames) - set(names.values())):
         for i in own:
-            yield _member(samples, i, frame), _png(np.zeros(size, bool))
+            yield _member(samples, i, frame), grey_png(np.zeros(size, bool))
 
 
 def _probabilities(predictor: Predictor, video_id: str, size: tuple[int, int]) -> Iterator[torch.Tensor]:
@@ -167,7 +167,8 @@ def _member(samples: ExpressionVideos, i: int, frame: str) -> str:
     return "/".join(filter(None, (samples.submission_top, one.video_id, one.expression_id, f"{frame}.png")))
 
 
-def _png(mask: np.ndarray) -> bytes:
+def grey_png(mask: np.ndarray) -> bytes:
+    """A mask (H, W) bool as the PNG file of a submission: 0 and 255."""
     return cv2.imencode(".png", mask.astype(np.uint8) * 255)[1].tobytes()
 
 

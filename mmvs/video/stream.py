@@ -6,7 +6,7 @@ module reads what decodes, with its time, and `VideoSource.damage` says what doe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,23 @@ Timed = tuple[float, np.ndarray]  # seconds since the first frame, (H, W, 3) uin
 class VideoSource:
     """The frames of a video, one pass after the other; all have the size of the first."""
 
-    def __init__(self, name: str, frames: Callable[[VideoSource], Iterator[Timed]], count: int | None):
+    def __init__(
+        self,
+        name: str,
+        frames: Callable[[VideoSource], Iterator[Timed]],
+        count: int | None,
+        times: Sequence[float] | None = None,
+    ):
         """Read the first frame; VideoError where there is none.
 
         name    for messages
         frames  begins a pass, and sets the source's `damage` at its end
         count   of frames; None where nobody knows it before the end
+        times   of all frames, in seconds; None where nobody knows them before the end
         """
-        self.name, self.count, self.damage = name, count, ""
+        self.name, self.count, self.times, self.damage = name, count, times, ""
+        self.begin = 0.0  # of an excerpt: seconds of its first frame in the whole video
+        self.numbers: dict[int, int] = {}  # place among the frames → in the whole video, where it is another
         self.pixel_aspect = 1.0  # width of a pixel by its height, as a player shows it
         self._frames = frames
         try:
@@ -75,25 +84,31 @@ def open_video(video: Any, fps: float = FPS) -> VideoSource:
     if hasattr(video, "__array__"):
         frames = np.asarray(video)
         _check(frames, 4, "an array")
-        return VideoSource("array", lambda _: ((t / fps, x) for t, x in enumerate(frames)), len(frames))
+        times = np.arange(len(frames)) / fps
+        return VideoSource("array", lambda _: zip(times.tolist(), frames, strict=True), len(frames), times)
     if isinstance(video, Iterable):
         return _iterable(iter(video), fps)
     raise VideoError(f"a video is a file, a folder, an array or an iterable of frames, not a {type(video)}")
 
 
 def _file(name: str) -> VideoSource:
+    times = None
     with opened(name, probe=False) as (container, stream):
         local = Path(name).is_file()
         if local:
             contents = packets(name, container, stream)
-            known = contents.table is not None and not contents.damage
-            count = len(contents.table.times) if known else None
+            count = None
+            if contents.table is not None and not contents.damage:
+                ticks = contents.table.times
+                count, times = len(ticks), (ticks - ticks[0]) * float(stream.time_base)
         else:  # reading an address twice is slow
             contents = Packets()
             count = stream.frames or round(announced(container, stream) * float(stream.average_rate or 0))
         rate = float(stream.average_rate or FPS)
         aspect = float(stream.sample_aspect_ratio or 1)
-    return VideoSource(name, lambda source: _decode(name, contents, rate, aspect, source), count or None)
+    return VideoSource(
+        name, lambda source: _decode(name, contents, rate, aspect, source), count or None, times
+    )
 
 
 def _decode(name: str, contents: Packets, rate: float, aspect: float, source: VideoSource) -> Iterator[Timed]:
@@ -135,12 +150,13 @@ def _folder(path: Path, fps: float) -> VideoSource:
 
     def frames(source: VideoSource) -> Iterator[Timed]:
         lost: list[str] = []
-        for index, picture in folders.frames_in_order(files, lost):
+        for place, (index, picture) in enumerate(folders.frames_in_order(files, lost)):
+            source.numbers[place] = index
             yield index / fps, picture
         left_out = f"{len(lost)} of {len(files)} pictures are left out"
         source.damage = f"{left_out}, the first: {lost[0]}" if lost else ""
 
-    return VideoSource(str(path), frames, len(files))
+    return VideoSource(str(path), frames, len(files), np.arange(len(files)) / fps)
 
 
 def _iterable(frames: Iterator[np.ndarray], fps: float) -> VideoSource:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import shutil
 import tarfile
-from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -340,8 +339,8 @@ IDENTITY = {"video": [["clip.mp4", 1, 2]], "sentences": SENTENCES, "weights": "0
 
 def make_jobs(folder: Path) -> None:
     masks = pixels()[..., 0] > 200
-    for name, form, end in (("png", "png", False), ("rle", "rle", False), ("whole", "png", True)):
-        job = SegmentJob(folder / name, IDENTITY, form)
+    for name, end in (("stopped", False), ("whole", True)):
+        job = SegmentJob(folder / name, IDENTITY, {"overlay": "overlay.mp4"})
         for t, mask in enumerate(masks[:3]):
             job.add(t, t / 25, np.stack([mask, ~mask]), np.array([0.5, 0.25]))
         if end:
@@ -351,12 +350,11 @@ def make_jobs(folder: Path) -> None:
 
 def read_jobs(folder: Path) -> list[Any]:
     results = []
-    for name, form in (("png", "png"), ("rle", "rle"), ("whole", "png")):
-        job = SegmentJob(folder / name, IDENTITY, form)
-        results.append([job.frames, job.result])
-        if job.result is None:
-            with closing(job.masks()) as masks:
-                results.append([digest(mask) for mask in masks])
+    for name in ("stopped", "whole"):
+        job = SegmentJob(folder / name, IDENTITY, {"overlay": "overlay.mp4"})
+        results.append([job.frames, job.finished])
+        if job.journal.is_file():
+            results.append([digest(entry.masks()) for entry in job.entries()])
     return results
 
 

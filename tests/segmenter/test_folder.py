@@ -12,13 +12,14 @@ import av
 import numpy as np
 import pytest
 import tiny
-from faster_coco_eval.core import mask as coco
+import torch
 from PIL import Image
 
-from mmvs.segmenter.folder import segment_to_folder
+from mmvs.segmenter.folder import folder_for, segment_to_folder
 from mmvs.segmenter.legend import draw_legend
 from mmvs.segmenter.overlay import COLOURS
 from mmvs.segmenter.segmenter import Segmenter
+from mmvs.video.excerpt import Excerpt
 from mmvs.video.files import write_video
 
 SENTENCES = ["the red circle", "a big square that goes up"]
@@ -62,7 +63,8 @@ def overlay(folder) -> np.ndarray:
 def test_what_the_command_writes(run, whole):
     answers = list(Segmenter.from_run(run).segment(run / "clip.mp4", SENTENCES))
     names = {f"masks/{n}/{t:06d}.png" for n in (1, 2) for t in range(COUNT)}
-    assert set(contents(whole)) == names | {"overlay.mp4", "confidence.csv", "segmentation.json"}
+    others = {"overlay.mp4", "confidence.csv", "segmentation.json", ".journal.jsonl"}
+    assert set(contents(whole)) == names | others
     rows = list(csv.DictReader((whole / "confidence.csv").open()))
     assert len(rows) == 2 * COUNT
     for row, (answer, n) in zip(rows, [(a, n) for a in answers for n in (0, 1)], strict=True):
@@ -75,67 +77,158 @@ def test_what_the_command_writes(run, whole):
     assert len(overlay(whole)) == COUNT
 
 
-def test_run_lengths_hold_the_same_masks(run, whole, tmp_path):
-    segment_to_folder(Segmenter.from_run(run), run / "clip.mp4", SENTENCES, tmp_path, "rle", progress=False)
-    record = json.loads((tmp_path / "masks.json").read_text())
-    assert record["sentences"] == SENTENCES and not (tmp_path / "masks").exists()
-    assert (tmp_path / "confidence.csv").read_bytes() == (whole / "confidence.csv").read_bytes()
-    for frame in record["frames"]:
-        for n, code in enumerate(frame["rle"], 1):
-            png = np.asarray(Image.open(whole / "masks" / str(n) / f"{frame['frame']:06d}.png"))
-            assert np.array_equal(coco.decode(code).astype(bool), png)
-
-
-@pytest.mark.parametrize("masks", ["png", "rle"])
+@pytest.mark.parametrize("formats", ["overlay,png", "palette,coco,npz,ytvos"])
 @pytest.mark.parametrize("after", [0, 4, COUNT - 1])
-def test_a_stopped_job_goes_on_to_the_same_results(run, whole, tmp_path, monkeypatch, masks, after):
-    segmenter = Segmenter.from_run(run)
+def test_a_stopped_job_goes_on_to_the_same_results(run, whole, tmp_path, monkeypatch, formats, after):
+    segmenter, out, expected = Segmenter.from_run(run), tmp_path / "out", whole
+    if "png" not in formats:
+        expected = tmp_path / "expected"
+        segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, expected, [formats], progress=False)
     answer, indices = Segmenter._answer, []
 
-    def stops(self, view, canvas):
+    def stops(self, view, *rest):
         if len(indices) == after:
             raise KeyboardInterrupt
         indices.append(view.index)
-        return answer(self, view, canvas)
+        return answer(self, view, *rest)
 
     monkeypatch.setattr(Segmenter, "_answer", stops)
-    with pytest.raises(KeyboardInterrupt):
-        segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, tmp_path, masks, progress=False)
-    assert not {"overlay.mp4", "confidence.csv", "segmentation.json", "masks.json"} & set(
-        contents_of(tmp_path)
-    )
+    with pytest.raises(KeyboardInterrupt, match=f"{after} of {COUNT} frames are kept in {out}"):
+        segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, out, [formats], progress=False)
+    assert all(name.startswith(".") for name in contents_of(out)), "nothing half-written is in sight"
     assert not [thread for thread in threading.enumerate() if thread.name == "mmvs ahead"]
-    with (tmp_path / ".journal.jsonl").open("a") as journal:
-        journal.write('{"frame": 4, "ti')  # killed in the middle of a line
+    with (out / ".journal.jsonl").open("a") as journal:
+        journal.write('0123abcd {"frame": 4, "ti')  # killed in the middle of a line
 
     monkeypatch.setattr(
         Segmenter,
         "_answer",
-        lambda self, view, canvas: indices.append(view.index) or answer(self, view, canvas),
+        lambda self, view, *rest: indices.append(view.index) or answer(self, view, *rest),
     )
-    segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, tmp_path, masks, progress=False)
+    segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, out, [formats], progress=False)
     assert indices == list(range(COUNT)), "every frame once"
-    if masks == "png":
-        assert contents(tmp_path) == contents(whole)
-        frames, expected = overlay(tmp_path), overlay(whole)
-        assert np.abs(frames - expected).mean() < 6 < np.abs(frames[1:] - expected[:-1]).mean()
-    else:
-        assert (tmp_path / "confidence.csv").read_bytes() == (whole / "confidence.csv").read_bytes()
+    assert without_times(contents(out)) == without_times(contents(expected))
+    if "overlay" in formats:
+        frames, those = overlay(out), overlay(expected)
+        assert np.abs(frames - those).mean() < 6 < np.abs(frames[1:] - those[:-1]).mean()
+
+
+def without_times(files: dict[str, bytes]) -> dict[str, bytes]:
+    """A zip has the times of its members."""
+    return {name: b"" if name.endswith("npz") else content for name, content in files.items()}
 
 
 def contents_of(folder) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-def test_a_finished_job_is_kept_and_another_one_takes_its_place(run, tmp_path, monkeypatch):
+def test_a_finished_job_is_kept(run, whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path / "out")
+    before = stamps(tmp_path / "out")
+    monkeypatch.setattr(Segmenter, "_answer", lambda *_: pytest.fail("done again"))
+    segment_to_folder(Segmenter.from_run(run), run / "clip.mp4", SENTENCES, tmp_path / "out", progress=False)
+    assert stamps(tmp_path / "out") == before
+
+
+def stamps(folder) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("first", ["overlay,png", "npz", "coco"])
+def test_a_further_format_is_added_without_the_network(run, whole, tmp_path, monkeypatch, first):
+    """To what is there, which stays; the result is that of one call with both."""
+    segmenter, both, out = Segmenter.from_run(run), tmp_path / "both", tmp_path / "out"
+    more = "palette,overlay,png,ytvos"
+    segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, both, [first, more], progress=False)
+    segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, out, [first], progress=False)
+    before = stamps(out)
+    monkeypatch.setattr(Segmenter, "_answer", lambda *_: pytest.fail("done again"))
+    segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, out, [more], progress=False)
+    after = stamps(out)
+    changed = {Path(name).name for name in before if after[name] != before[name]}
+    assert changed == {".journal.jsonl", "segmentation.json"}
+    one, two = without_times(contents(out)), without_times(contents(both))
+    assert one.keys() == two.keys() and len(overlay(out)) == COUNT
+    assert all(one[name] == two[name] for name in one if name != ".journal.jsonl")
+
+
+def test_a_format_whose_writing_was_stopped_is_added_by_the_next_call(run, whole, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    save, calls = Image.Image.save, []
+
+    def stops(self, *rest):
+        calls.append(self)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return save(self, *rest)
+
     segmenter = Segmenter.from_run(run)
-    segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, tmp_path, progress=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(Segmenter, "_answer", lambda *_: pytest.fail("done again"))
-        segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, tmp_path, progress=False)
-    segment_to_folder(segmenter, run / "clip.mp4", SENTENCES[:1], tmp_path, progress=False)
-    assert contents_of(tmp_path / "masks") == ["1"], "no mask of the earlier job is left"
-    assert len(list(csv.reader((tmp_path / "confidence.csv").open()))) == COUNT + 1
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Image.Image, "save", stops)
+        segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, out, ["palette"], progress=False)
+    assert not (out / "palette").exists()
+    segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, out, ["palette"], progress=False)
+    assert len(list((out / "palette").iterdir())) == COUNT
+    assert not list(out.glob(".unfinished*"))
+
+
+def test_a_journal_that_was_lost_or_damaged_is_made_again(run, whole, tmp_path):
+    for damage in ("lost", "damaged"):
+        out = tmp_path / damage
+        shutil.copytree(whole, out)
+        if damage == "lost":
+            (out / ".journal.jsonl").unlink()
+        else:
+            content = (out / ".journal.jsonl").read_bytes()
+            place = len(content) // 2
+            (out / ".journal.jsonl").write_bytes(content[:place] + b"?" + content[place + 1 :])
+        segment_to_folder(Segmenter.from_run(run), run / "clip.mp4", SENTENCES, out, ["npz"], progress=False)
+        with np.load(out / "masks.npz") as arrays:
+            for n, t in [(1, 0), (2, COUNT - 1)]:
+                png = np.asarray(Image.open(whole / "masks" / str(n) / f"{t:06d}.png"))
+                assert np.array_equal(arrays["masks"][t, n - 1], png)
+
+
+@pytest.mark.parametrize(
+    "change, what",
+    [
+        ({"sentences": SENTENCES[:1]}, "other sentences"),
+        ({"sentences": SENTENCES[::-1]}, "other sentences"),
+        ({"video": "other.mp4"}, "another video"),
+        ({"model": True}, "another model"),
+        ({"threshold": 0.9}, "another threshold"),
+        ({"precision": "bfloat16"}, "another precision"),
+        ({"excerpt": Excerpt(0.1)}, "another part of the video"),
+        ({"sentences": SENTENCES[:1], "excerpt": Excerpt(fps=5)}, "other sentences, another part"),
+    ],
+)
+@pytest.mark.parametrize("state", ["finished", "stopped"])
+def test_results_of_something_else_are_refused_and_stay(run, whole, tmp_path, change, what, state):
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    if state == "stopped":
+        for name in ("segmentation.json", "overlay.mp4", "confidence.csv"):
+            (out / name).unlink()
+    before, video, change = stamps(out), run / "clip.mp4", dict(change)
+    sentences = change.pop("sentences", SENTENCES)
+    if name := change.pop("video", ""):
+        video = shutil.copy(video, tmp_path / name)
+    segmenter = Segmenter.from_run(run)
+    if change.pop("model", False):
+        with torch.no_grad():
+            next(segmenter.network.parameters()).add_(1)
+    with pytest.raises(FileExistsError, match=f"holds the results of {what}.*: choose another folder"):
+        segment_to_folder(segmenter, video, sentences, out, ["npz"], progress=False, **change)
+    assert stamps(out) == before
+
+
+def test_folders_of_other_questions_are_others(run, tmp_path):
+    segmenter = Segmenter.from_run(run)
+    question = (tmp_path, segmenter, run / "clip.mp4")
+    folder = folder_for(*question, SENTENCES)
+    assert folder == folder_for(*question, list(SENTENCES)) and folder.name.startswith("clip-")
+    assert folder != folder_for(*question, SENTENCES[:1])
 
 
 @pytest.mark.parametrize("lost", ["overlay.mp4", "confidence.csv", "masks"])
@@ -157,7 +250,8 @@ def test_files_of_somebody_else_are_left_alone(run, tmp_path, capsys):
 def test_the_command_line(run, whole, tmp_path, capsys):
     assert tiny.command("segment", run / "clip.mp4", *SENTENCES, "--run", run, "--out", tmp_path) == 0
     out = capsys.readouterr()
-    assert out.out.strip() == str(tmp_path) and f"{COUNT}/{COUNT}" in out.err and "frame/s" in out.err
+    assert out.out.strip() == str(tmp_path) and f"{COUNT}/{COUNT} frames" in out.err
+    assert "frames/s, " in out.err and " left" in out.err
     assert contents(tmp_path) == contents(whole)
 
 
@@ -205,12 +299,9 @@ def test_two_jobs_on_one_folder_do_not_meet(tmp_path):
 # A user's own files
 
 
-def segment(run, out, sentences=("a circle",), video=None, masks="png"):
+def segment(run, out, sentences=SENTENCES, video=None, formats=("overlay", "png")):
     segmenter, video = Segmenter.from_run(run), video or run / "clip.mp4"
-    return segment_to_folder(segmenter, video, list(sentences), out, masks, progress=False)
-
-
-USERS = "notes.txt masks.json masks/notes.txt masks/1/999999.png masks/2/mine.png masks/7/a.png".split()
+    return segment_to_folder(segmenter, video, list(sentences), out, formats, progress=False)
 
 
 @pytest.fixture
@@ -218,14 +309,7 @@ def used(whole, tmp_path):
     """A folder with a finished job, and with files of the user's at all places."""
     out = tmp_path / "out"
     shutil.copytree(whole, out)
-    for name in (
-        "notes.txt",
-        "masks.json",
-        "masks/notes.txt",
-        "masks/1/999999.png",
-        "masks/2/mine.png",
-        "masks/7/a.png",
-    ):
+    for name in "notes.txt masks.json masks/notes.txt masks/1/999999.png masks/7/a.png palette/a.png".split():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text("mine")
     (out / "nested").mkdir()
@@ -241,38 +325,20 @@ def files_of_user(folder) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("again", ["other sentences", "another video", "lost overlay"])
-def test_a_rerun_leaves_the_users_files(run, used, tmp_path, again):
-    before, sentences, video = files_of_user(used), SENTENCES, run / "clip.mp4"
-    assert len(before) == 7
-    (used / "masks/1/999999.png").rename(used / "masks/1/a.png")  # no name of a mask
+def test_a_rerun_leaves_the_users_files(run, used):
     before = files_of_user(used)
-    if again == "other sentences":
-        sentences = ["a circle"]
-    elif again == "another video":
-        video = shutil.copy(video, tmp_path / "other.mp4")
-    else:
-        (used / "overlay.mp4").unlink()
-    segment(run, used, sentences, video)
-    assert files_of_user(used) == before
-    pictures = {path.name for path in (used / "masks" / "2").iterdir()}
-    assert pictures == {"mine.png"} | (
-        {f"{t:06d}.png" for t in range(COUNT)} if len(sentences) == 2 else set()
-    )
+    assert len(before) == 7
+    (used / "overlay.mp4").unlink()
+    segment(run, used, formats=["overlay,npz,ytvos"])
+    assert files_of_user(used) == before and (used / "overlay.mp4").exists()
 
 
-@pytest.mark.parametrize(
-    "name, masks", [("masks/1/999999.png", "png"), ("masks.json", "rle"), ("masks/1/000050.png", "png")]
-)
-def test_a_result_that_would_take_the_place_of_a_users_file_is_refused(run, used, name, masks):
-    """And before the earlier results give way."""
-    (used / name).write_text("mine")
-    before = contents(used)
-    with pytest.raises(FileExistsError, match=f"{re.escape(name)} was not made here|999999"):
-        segment_to_folder(
-            Segmenter.from_run(run), run / "clip.mp4", ["a circle"], used, masks, progress=False
-        )
-    assert contents(used) == before
+@pytest.mark.parametrize("name, formats", [("masks.json", "coco"), ("palette", "npz,palette")])
+def test_a_result_that_would_take_the_place_of_a_users_file_is_refused(run, used, name, formats):
+    before = stamps(used)
+    with pytest.raises(FileExistsError, match=f"{re.escape(name)} was not made here"):
+        segment(run, used, formats=[formats])
+    assert stamps(used) == before
 
 
 @pytest.mark.parametrize(
@@ -282,8 +348,9 @@ def test_a_result_that_would_take_the_place_of_a_users_file_is_refused(run, used
         ("segmentation.json", '{"identity": {"name": "me"}, "frames": 3}'),
         ("segmentation.json", '{"identity": 3}'),
         (".journal.jsonl", "dear diary\n"),
+        (".journal.jsonl", '0f8ff7dd {"identity": {}}\n'),
         ("masks/cat.png", "mine"),
-        ("masks.json", "mine"),
+        ("confidence.csv", "mine"),
         ("overlay.mp4", "mine"),
         ("masks", "mine"),
     ],
@@ -296,7 +363,7 @@ def test_a_folder_with_files_of_such_names_is_refused(run, tmp_path, name, text)
     assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == [text]
 
 
-@pytest.mark.parametrize("link", ["masks", "masks/1", "overlay.mp4", "confidence.csv", "segmentation.json"])
+@pytest.mark.parametrize("link", ["masks", "overlay.mp4", "confidence.csv", "segmentation.json"])
 def test_links_lead_a_job_nowhere(run, whole, tmp_path, link):
     """The folder's results were moved, and a link put in their place, perhaps to another job's results."""
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
@@ -322,49 +389,18 @@ def test_a_journal_that_is_a_link_is_not_continued(run, tmp_path):
     assert (tmp_path / "mine.jsonl").read_text() == "dear diary"
 
 
-@pytest.mark.parametrize("after", [0, 1, 5, 2 * COUNT + 1, 2 * COUNT + 3])
-@pytest.mark.parametrize("then", ["the old sentences", "the new sentences"])
-def test_killed_while_earlier_results_give_way(run, used, whole, monkeypatch, after, then):
-    """Whichever job is next does all of its work, and the user's files are there."""
-    (used / "masks/1/999999.png").unlink()
-    before, unlink, calls = files_of_user(used), Path.unlink, []
-
-    def stops(path, **options):
-        if path.suffix != ".mp4" or not path.name.startswith(".partial"):
-            calls.append(path)
-        if len(calls) > after:
-            raise KeyboardInterrupt
-        return unlink(path, **options)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Path, "unlink", stops)
-        segment(run, used)
-    sentences = SENTENCES if then == "the old sentences" else ["a circle"]
-    segment(run, used, sentences)
-    assert files_of_user(used) == before
-    rows = list(csv.DictReader((used / "confidence.csv").open()))
-    assert [row["sentence"] for row in rows[: len(sentences)]] == sentences and len(rows) == COUNT * len(
-        sentences
-    )
-    for n in range(1, len(sentences) + 1):
-        assert len(list((used / "masks" / str(n)).glob("0*.png"))) == COUNT
-    if then == "the old sentences":
-        for path in whole.glob("masks/*/*.png"):
-            assert (used / path.relative_to(whole)).read_bytes() == path.read_bytes()
-
-
 def test_masks_that_went_while_a_job_was_stopped_are_made_again(run, whole, tmp_path, monkeypatch):
     segmenter, answer = Segmenter.from_run(run), Segmenter._answer
 
-    def stops(self, view, canvas):
+    def stops(self, view, *rest):
         if view.index == 6:
             raise KeyboardInterrupt
-        return answer(self, view, canvas)
+        return answer(self, view, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Segmenter, "_answer", stops)
         segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, tmp_path, progress=False)
-    (tmp_path / "masks" / "2" / "000003.png").unlink()
+    (tmp_path / ".unfinished-masks" / "2" / "000003.png").unlink()
     segment_to_folder(segmenter, run / "clip.mp4", SENTENCES, tmp_path, progress=False)
     assert contents(tmp_path) == contents(whole)
 

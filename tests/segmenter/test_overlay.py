@@ -26,6 +26,28 @@ def test_colours_where_the_masks_are_and_the_picture_where_they_are_not():
     assert (picture[20, 60] == first).all(), "its edge in its full colour"
 
 
+@pytest.mark.parametrize("place", ["corners", "everywhere", "nowhere", "two parts with holes"])
+def test_painting_is_of_masks_and_their_edges_alone(place):
+    frame = np.random.default_rng(0).integers(0, 255, (40, 400, 3), dtype=np.uint8)
+    mask = np.zeros((40, 400), bool)
+    if place == "everywhere":
+        mask[:] = True
+    elif place == "corners":
+        mask[:9, :12] = mask[-9:, -12:] = True
+    elif place == "two parts with holes":
+        mask[4:30, 10:60] = mask[8:38, 200:390] = True
+        mask[12:20, 20:40] = mask[15:30, 250:300] = False
+    overlay = Overlay((40, 400), ["one"])
+    picture = overlay(frame, mask[None])[len(overlay.legend) :].astype(int)
+    assert (picture[~mask] == frame[~mask]).all()
+    below, right = np.pad(mask, 1)[2:, 1:-1], np.pad(mask, 1)[1:-1, 2:]
+    above, left = np.pad(mask, 1)[:-2, 1:-1], np.pad(mask, 1)[1:-1, :-2]
+    edge = mask & ~(below & right & above & left)
+    assert (picture[edge] == COLOURS[0]).all()
+    changed = np.abs(picture[mask] - (frame[mask].astype(int) + COLOURS[0]) / 2).max(axis=-1) <= 1
+    assert (changed | (picture[mask] == COLOURS[0]).all(axis=-1)).all()
+
+
 @pytest.mark.parametrize(
     "size, drawn",
     [
