@@ -48,10 +48,11 @@ def answers(
     experiment = trained.experiment
     to_batch = collate(trained.tokenizer, experiment.model.language.max_words)
     size, workers = experiment.evaluation.batch, experiment.data.workers
-    loader = DataLoader(clips, size, num_workers=workers, collate_fn=to_batch)
+    on_gpu = trained.device.type == "cuda"
+    loader = DataLoader(clips, size, num_workers=workers, collate_fn=to_batch, pin_memory=on_gpu)
     for batch in tqdm(loader, desc="evaluating", unit="batch", disable=not progress, leave=False):
         with torch.inference_mode():
-            prediction = trained.network(_on_device(batch, trained.device))
+            prediction = trained.network(batch.to(trained.device, non_blocking=on_gpu))
         yield batch, _answers_of(batch, prediction, trained.tokenizer)
 
 
@@ -126,7 +127,3 @@ def track(trained: TrainedNetwork, name: str, index: int) -> tuple[np.ndarray, n
 def intersection_over_union(mask: np.ndarray, truth: np.ndarray) -> float:
     """(I + 1e-6) / (U + 1e-6) of two bool masks (H, W)."""
     return float(((mask & truth).sum() + 1e-6) / ((mask | truth).sum() + 1e-6))
-
-
-def _on_device(batch: Batch, device: torch.device) -> Batch:
-    return Batch(**{k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in vars(batch).items()})

@@ -13,7 +13,8 @@ Pixels count from the top left; flow is (u, v) in pixels per frame, u to the rig
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,6 +60,18 @@ class Batch:
     target: int  # position of the annotated frame in the window
     samples: list[int]  # N positions in the data set
     original_sizes: list[tuple[int, int]]  # B (H, W)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The batch on a device; `non_blocking` as of a tensor: a copy from pinned memory does not wait."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory: the DataLoader's `pin_memory` calls this."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        values = vars(self).items()
+        return replace(self, **{k: change(value) for k, value in values if isinstance(value, Tensor)})
 
 
 @dataclass

@@ -43,6 +43,13 @@ def test_what_worker_processes_import_starts_without_torch(module):
     assert done.stdout.strip() == "False", done.stderr
 
 
+def test_segmenting_a_video_loads_neither_training_nor_scores_nor_charts():
+    """Each of these takes seconds to import."""
+    heavy = "lightning torchmetrics ptlflow pandas matplotlib seaborn timm scipy.signal".split()
+    done = python(f"import sys, mmvs.segmenter; print([m for m in {heavy} if m in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 def test_without_the_authors_network_the_rest_stands(tmp_path):
     """Delete the folder and its line in the table of networks: nothing else misses it."""
     shutil.copytree(

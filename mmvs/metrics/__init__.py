@@ -1,11 +1,13 @@
 """Scores: of samples (precision@K, IoU, mAP, the right object), and of videos (J, F).
 
-J and F load neither torch nor torchmetrics, so that the processes of `mmvs score` start at once: the names
-of `segmentation` are looked up when somebody asks for them.
+J and F load neither torch nor torchmetrics, so that the processes of `mmvs score` start at once, and masks
+load no torchmetrics, so that `mmvs.segmenter` does: the names of `segmentation` are looked up when somebody
+asks for them.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from mmvs.metrics.masks import binarise, foreground_score
 from mmvs.metrics.region_boundary import (
     FrameTruth,
     ScoresOfExpressions,
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
         ScoresByKind,
         SegmentationMetrics,
         SelectionAccuracy,
-        binarise,
-        foreground_score,
     )
 
 __all__ = [

@@ -1,4 +1,7 @@
-"""What counts as a mask: one frame, bool, (H, W); and as an array: NumPy's, or a tensor on any device."""
+"""Masks of one frame, bool (H, W): what counts as one, how a probability map becomes one, and its score.
+
+An array is NumPy's, or a tensor on any device.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from mmvs.config import Evaluation
 
 Array: TypeAlias = "np.ndarray | Tensor"
 
@@ -37,3 +42,29 @@ def same_shape(first: str, one: np.ndarray, second: str, other: np.ndarray) -> N
             f"{first} has shape {one.shape} but {second} {other.shape}; expected the same (H, W): "
             "bring both to the original resolution of the frame"
         )
+
+
+def binarise(probability: Array, settings: Evaluation) -> Array:
+    """A bool mask from a probability map, both (H, W).
+
+    settings  the threshold, and whether it is relative: a share of the map's maximum
+    """
+    return probability > settings.threshold * (probability.max() if settings.relative else 1.0)
+
+
+def foreground_score(probability: Array, mask: Array) -> float:
+    """Mean foreground probability over a mask, 0 where the mask is empty: the score of a single-mask model.
+
+    probability  (H, W) in [0, 1]
+    mask         (H, W) bool
+
+    ValueError: shapes that differ, or values that are no probabilities (NaN, logits).
+    """
+    probability, mask = as_array(probability), as_mask("mask", mask)
+    same_shape("probability", probability, "mask", mask)
+    if not mask.any():
+        return 0.0
+    score = float(probability[mask].mean(dtype=np.float64))
+    if not 0 <= score <= 1:
+        raise ValueError(f"probability has mean {score} over the mask; expected values in [0, 1], not logits")
+    return score

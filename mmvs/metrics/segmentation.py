@@ -16,36 +16,9 @@ from faster_coco_eval import COCO, COCOeval_faster
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from mmvs.config import Evaluation
-from mmvs.metrics.masks import Array, as_array, as_mask, same_shape
+from mmvs.metrics.masks import Array, as_mask, foreground_score, same_shape
 
 SMOOTHING = 1e-6  # of a sample's IoU: an empty prediction on an empty ground truth counts 1
-
-
-def binarise(probability: Array, settings: Evaluation) -> Array:
-    """A bool mask from a probability map, both (H, W).
-
-    settings  the threshold, and whether it is relative: a share of the map's maximum
-    """
-    return probability > settings.threshold * (probability.max() if settings.relative else 1.0)
-
-
-def foreground_score(probability: Array, mask: Array) -> float:
-    """Mean foreground probability over a mask, 0 where the mask is empty: the score of a single-mask model.
-
-    probability  (H, W) in [0, 1]
-    mask         (H, W) bool
-
-    ValueError: shapes that differ, or values that are no probabilities (NaN, logits).
-    """
-    probability, mask = as_array(probability), as_mask("mask", mask)
-    same_shape("probability", probability, "mask", mask)
-    if not mask.any():
-        return 0.0
-    score = float(probability[mask].mean(dtype=np.float64))
-    if not 0 <= score <= 1:
-        raise ValueError(f"probability has mean {score} over the mask; expected values in [0, 1], not logits")
-    return score
 
 
 class SampleTable(Metric):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision.utils import flow_to_image
 
 from mmvs.config import Backbone, Language
 from mmvs.model.backbones import Pyramid, body, reached, resampled
+from mmvs.model.colour_wheel import ColourWheel
 from mmvs.model.language import language_model
 from mmvs.schema import Features
 
@@ -99,16 +99,14 @@ class MotionEncoder(ImageEncoder):
 
     def __init__(self, backbone: Backbone, dilated: bool = False, strides: list[int] | None = None):
         super().__init__(backbone, 3 if backbone.input == "wheel" else 2, dilated, strides)
-        self.wheel = backbone.input == "wheel"
+        self.wheel = ColourWheel() if backbone.input == "wheel" else None
         self.flow_scale = backbone.flow_scale
 
     def images(self, flow: Tensor) -> Tensor:
         """flow (F, 2, H, W) float, pixels per frame → the backbone's input, (F, 2 or 3, H, W) float."""
-        if not self.wheel:
+        if self.wheel is None:
             return flow / self.flow_scale
-        # frame by frame: the wheel's radius is the largest motion of ITS frame
-        images = torch.stack([flow_to_image(one) for one in flow])
-        return (images - self.mean) / self.std
+        return (self.wheel(flow) - self.mean) / self.std
 
     def forward(self, flow: Tensor) -> Features:
         """flow (F, 2, H, W) float, pixels per frame → Features."""

@@ -160,7 +160,7 @@ class PublishedNetwork(nn.Module):
     def images(self, frames: Tensor, flow: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`observe`'s frames and flow as the backbones see them: (F, 3, H, W) both, normalised."""
         wheels = self.motion.images(flow)
-        if self.quirks.border and self.motion.wheel and valid is not None:
+        if self.quirks.border and self.motion.wheel is not None and valid is not None:
             black = -self.motion.mean / self.motion.std
             wheels = torch.where(valid.unsqueeze(-3), wheels, black)
         return self.appearance.images(frames), wheels
