@@ -57,6 +57,9 @@ def test_from_nothing_to_scores_word_by_word(params, tmp_path, capsys):
     assert tiny.command("evaluate", params, "--quiet") == 0
     out = capsys.readouterr().out
     assert "moving_shapes-test, mean IoU: all 0." in out and "metrics.json" in out
+    samples = checkpoints.with_name("samples.csv")
+    samples.unlink()  # as in a fresh clone: git keeps metrics.json alone
+    assert tiny.command("evaluate", params, "--quiet") == 0 and samples.exists()
 
 
 def test_evaluate_makes_all_that_it_needs_and_knows_rungs_and_seeds(params, tmp_path):

@@ -23,6 +23,7 @@ from mmvs.report.tables import MEASURES, kinds_first
 from mmvs.run_folder import ReportError, Result, RunFolder
 
 ABSENT = "(none)"  # of a parameter that one of the runs does not know
+CLOSE = 0.002  # a table of rounded scores may differ so much from metrics.json; more: it is of another time
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 OF_THE_DATA = ("samples", "selection_chance")  # of the data, not of a run
 
@@ -75,14 +76,23 @@ class Contender:
         return Estimate(value, estimate.low, estimate.high, estimate.count) if estimate else Estimate(value)
 
     def _over_videos(self, seed: int, data_set: str, kind: str, measure: str) -> Estimate | None:
+        table = self.table(seed, data_set, kind, measure)
+        if table is None:
+            return None
+        return intervals.over_videos(intervals.measured(table, measure), table["video_id"])
+
+    def table(self, seed: int, data_set: str, kind: str, measure: str) -> pd.DataFrame | None:
+        """The samples, or expressions, whose mean a score is; None where there are none on disk."""
         table = self.samples[seed]
+        if measure in intervals.VIDEO_MEASURES:
+            table = intervals.expressions(self.folders[seed], data_set)
         if table is None:
             return None
         chosen = intervals.of_kind(table, data_set, kind)
-        values = intervals.measured(chosen, measure)
-        return (
-            intervals.over_videos(values, chosen["video_id"]) if values is not None and len(values) else None
-        )
+        values, score = intervals.measured(chosen, measure), self.value(seed, data_set, kind, measure)
+        if values is None or score is None or not len(values):
+            return None
+        return chosen if abs(values.mean() - score) < CLOSE else None
 
     def line(self) -> str:
         """Where the scores are from, in a line."""
@@ -109,14 +119,10 @@ def difference(a: Contender, b: Contender, data_set: str, kind: str, measure: st
         return None
     if len(pairs) > 1:
         return intervals.over_seeds([other - one for one, other in known])
-    tables = a.samples[pairs[0][0]], b.samples[pairs[0][1]]
-    gain = known[0][1] - known[0][0]
-    if any(table is None for table in tables):
-        return Estimate(gain)
-    ours, theirs = (intervals.of_kind(table, data_set, kind) for table in tables)
-    if intervals.measured(ours, measure) is None:
-        return Estimate(gain)
-    return intervals.paired(ours, theirs, measure) or Estimate(gain)
+    ((i, j),) = pairs
+    ours, theirs = a.table(i, data_set, kind, measure), b.table(j, data_set, kind, measure)
+    estimate = None if ours is None or theirs is None else intervals.paired(ours, theirs, measure)
+    return estimate or Estimate(known[0][1] - known[0][0])
 
 
 def other_data(a: Contender, b: Contender) -> dict[str, str]:

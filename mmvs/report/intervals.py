@@ -20,6 +20,7 @@ from mmvs.run_folder import ReportError, Result, RunFolder
 RESAMPLES = 5000  # the ends of an interval move by less than a fiftieth of its width from draw to draw
 ROUNDING = 1e-4  # samples.csv keeps four digits
 KEY = ["data_set", "video_id", "frame", "instance_id", "sentence"]  # of a sample, in any run
+VIDEO_MEASURES = ("J", "F", "J&F")  # of expressions, over all frames of a video
 COLUMNS = [*KEY, "kind", "iou"]
 
 
@@ -120,8 +121,24 @@ def samples(folder: RunFolder, result: Result) -> pd.DataFrame | None:
     return table
 
 
+def expressions(folder: RunFolder, data_set: str) -> pd.DataFrame | None:
+    """J, F and J&F of each expression of a data set's submission, as rows like those of `samples`.
+
+    None where there is no such table, or one of another layout.
+    """
+    columns = {"video": "video_id", "exp_id": "instance_id", "J mean": "J", "F mean": "F"}
+    try:
+        table = pd.read_csv(folder.submission(data_set).with_suffix(".csv"), dtype=str, keep_default_na=False)
+        table = table.rename(columns=columns).assign(data_set=data_set, frame="", kind="")
+        return table[[*KEY, "kind", *VIDEO_MEASURES]].astype(dict.fromkeys(VIDEO_MEASURES, float))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def measured(table: pd.DataFrame, measure: str) -> pd.Series | None:
-    """What each sample adds to a measure: their mean is the score. None of a measure that is no such mean."""
+    """What each row adds to a measure: their mean is the score. None of a measure that is no such mean."""
+    if measure in VIDEO_MEASURES:
+        return table.get(measure)
     if measure == "mean_iou":
         return table["iou"]
     if measure.startswith("precision@"):

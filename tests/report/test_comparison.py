@@ -9,6 +9,7 @@ from mmvs.report.comparison import ABSENT, Comparison
 from mmvs.run_folder import ReportError
 
 ROWS = [("a", "motion", 0.5), ("a", "both", 0.3), ("b", "motion", 0.1), ("c", "both", 0.9)]
+VIDEOS = [("v", 0.75, 0.25), ("w", 0.25, 0.25)]  # J, F
 BETTER = [(video, kind, round(iou + 0.05, 4)) for video, kind, iou in ROWS]
 
 
@@ -70,6 +71,26 @@ def test_other_measures_are_chosen_by_name(tmp_path):
     assert row(comparison, measure="samples").differences == [None], "of the data, no difference of runs"
     with pytest.raises(ReportError, match="no run has the measure 'mean_io': did you mean 'mean_iou'"):
         Comparison.of([tmp_path / "a", tmp_path / "b"], ["mean_io"])
+
+
+def test_j_and_f_have_the_intervals_of_their_expressions(tmp_path):
+    """Of two videos; the samples have none of J and F. A table that is of another time counts as none."""
+    for name, more in (("a", 0.0), ("b", 0.25)):
+        folder, _ = tiny.scored(tmp_path / name, ROWS)
+        content = json.loads(folder.metrics.read_text())
+        content["scores"]["shapes-test"]["all"] |= {"J": 0.5 + more, "F": 0.25 + more, "J&F": 0.375 + more}
+        folder.metrics.write_text(json.dumps(content))
+        rows = [f"{video},0,x,{j + more},{f + more},{(j + f) / 2 + more}" for video, j, f in VIDEOS]
+        table = folder.submission("shapes-test").with_suffix(".csv")
+        table.parent.mkdir()
+        table.write_text("\n".join(["video,exp_id,sentence,J mean,F mean,J&F", *rows]))
+    comparison = Comparison.of([tmp_path / "a", tmp_path / "b"])
+    assert comparison.measures == ["mean_iou", "J&F"]
+    scores, (gain,) = row(comparison, measure="J&F").scores, row(comparison, measure="J&F").differences
+    assert (scores[0].low, scores[0].high) == pytest.approx((0.25, 0.5))
+    assert (gain.value, gain.low, gain.high) == pytest.approx((0.25, 0.25, 0.25))
+    table.write_text(table.read_text().replace("0.25", "0.35").replace("0.5", "0.6"))
+    assert row(Comparison.of([tmp_path / "a", tmp_path / "b"]), measure="J&F").scores[1].count == 0
 
 
 @pytest.mark.parametrize(
