@@ -112,7 +112,7 @@ class Backwards(Dataset):
     """Clips whose windows run backwards: the same frames and flow fields, and what came first comes last.
 
     A flow field keeps its direction, so that each still shows the motion that a sentence names: who tells
-    sentences by the motions alone answers as before, and who tells them by their order means the other object.
+    sentences by the motions alone answers as before, and who tells them by their order means another object.
     """
 
     def __init__(self, clips: Clips):

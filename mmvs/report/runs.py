@@ -135,10 +135,11 @@ def _joined(data_sets: Any) -> Any:
 def runs(reports: Path) -> list[Run]:
     """Every run under a reports folder, by name; an unreadable metrics.json becomes its `problem`.
 
-    Runs named `smoke...`, as the notebooks make by default, are left out: they exist where somebody tried them.
+    Runs named `smoke...`, as the notebooks make by default, are left out: somebody tried them.
     """
     all_runs = []
-    for path in sorted(p for p in Path(reports).iterdir() if p.is_dir() and not p.name.startswith("smoke")):
+    folders = (p for p in Path(reports).iterdir() if p.is_dir())
+    for path in sorted(p for p in folders if not p.name.startswith("smoke")):
         folder = RunFolder(path)
         if not (folder.is_scored() or folder.notebooks):
             continue
