@@ -132,9 +132,7 @@ def split_all(
     return parts
 
 
-def split(
-    samples: AnnotatedVideos, validation_clips: int, share: float = 1.0
-) -> tuple[list[int], list[int]]:
+def split(samples: AnnotatedVideos, validation_clips: int, share: float = 1.0) -> tuple[list[int], list[int]]:
     """Positions for training and for validation; no video is in both.
 
     validation_clips  how many videos are held out at most: never more than a fifth of all
