@@ -154,14 +154,22 @@ def _run_snakemake(folder: Path, cells: list[Cell], count: int, cores: int, prog
         job = subprocess.Popen(
             command, stdout=out, stderr=out, env=environment, start_new_session=True, cwd=ROOT
         )
+        handler = signal.signal(signal.SIGTERM, _end)
         try:
             _watch(job, cells, count, progress)
         except BaseException:
             os.killpg(job.pid, signal.SIGINT)  # trainings save their step
             job.wait()
             raise
+        finally:
+            signal.signal(signal.SIGTERM, handler)
     if job.returncode and not any((cell.folder.path / "failed").exists() for cell in cells):
         raise ConfigError(f"Snakemake ended with status {job.returncode} ({_last_line(log)}): see {log}")
+
+
+def _end(number: int, _: Any) -> None:
+    """End as after Ctrl-C: no training goes on without this process."""
+    raise SystemExit(128 + number)
 
 
 def _watch(job: subprocess.Popen, cells: list[Cell], count: int, progress: bool) -> None:
