@@ -148,6 +148,7 @@ def comparison_bars(table: pd.DataFrame, ylabel: str = "mean IoU") -> Figure:
     for bars in axis.containers:
         axis.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
     axis.set(xlabel="sentences", ylabel=ylabel, ylim=(0, 1.05))
+    axis.set_xticks(range(len(table)), [kind.replace("-", "-\n") for kind in table.index])
     axis.legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return finish(without_formulas(figure))
 
