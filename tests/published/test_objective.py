@@ -88,7 +88,8 @@ def test_tangent_is_bounded_by_the_limit():
 
 
 def prediction(logits, appearance, motion, sentence) -> Prediction:
-    return Prediction(logits, logits, logits, appearance, motion, sentence, torch.zeros(len(logits), 1, 1, 1))
+    attention = torch.zeros(len(logits), 1, 1, 1)
+    return Prediction(logits, logits, logits, appearance, motion, sentence, attention, appearance, sentence)
 
 
 def batch(masks) -> Batch:
