@@ -132,6 +132,11 @@ def _content(path: Path) -> bytes:
         values = json.loads(path.read_text())
         values.get("identity", {}).pop("video", None)  # by the time of its change
         return repr([values[key] for key in sorted(values) if key not in ("provenance", "seconds")]).encode()
+    if path.name == ".journal.jsonl":  # its first line says whose it is, with the time of the video
+        first, _, frames = path.read_bytes().partition(b"\n")
+        record = json.loads(first.partition(b" ")[2])
+        del record["identity"]["video"]
+        return repr(record).encode() + frames
     return path.read_bytes()
 
 
