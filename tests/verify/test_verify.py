@@ -131,8 +131,9 @@ def test_the_check_lists_what_is_no_annotation_and_goes_on(a2d):
         file.create_dataset("reMask", (10**6, 10**6, 10**3), "u1")
     with h5py.File(third, "a") as file:
         file["instance"][...] = -1
-    shutil.copy(*(masks / "train00000" / name for name in (first.name, "1.h5")))
-    shutil.copy(*(masks / "train00000" / name for name in (first.name, "001.h5")))
+    known = next((masks / "train00000").glob("*.h5"))
+    for name in ("1.h5", "001.h5"):
+        shutil.copy(known, known.with_name(name))
     (a2d / "Release" / "clips320H" / "train00002.mp4").unlink()
     os.mkfifo(a2d / "Release" / "clips320H" / "train00002.mp4")
     rows = problems(a2d)
