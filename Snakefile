@@ -7,21 +7,22 @@ all the same. Training keeps its checkpoints when it is killed, and the next cal
 
 from pathlib import Path
 
-from mmvs.config import LADDER, SYSTEMS
+from mmvs.config import LADDER, read
 
 MAIN = "moving_shapes"
 WITHOUT_FLOW = "moving_shapes_no_flow"
 FULL = list(LADDER)[-1]
-SEEDS = range(3)
-CELLS = [f"{rung}/{seed}" for rung in LADDER for seed in SEEDS if (rung, seed) != (FULL, 0)]  # that one is MAIN
-# system/steps-share/seed of `make motion`; two of seed 0, of 1,800 steps on all videos, are runs of their own.
-BUDGETS = ["3600-1", "1800-1", "900-1", "1800-0.5", "1800-0.25"]
+PARAMETERS = read(f"params/{MAIN}.yaml")
+OWN, PLAN = PARAMETERS.experiment, PARAMETERS.ladder
+CELLS = [f"{rung}/{seed}" for rung in PLAN.rungs for seed in PLAN.seeds if (rung, seed) != (FULL, 0)]  # that is MAIN
+# system/steps-share/seed of `make motion`, but for two that are runs of their own.
 SYSTEM_CELLS = [
-    f"{system}/{budget}/{seed}"
-    for seed in SEEDS
-    for budget in BUDGETS
-    for system in SYSTEMS
-    if (system, budget, seed) not in (("video+flow", "1800-1", 0), ("video", "1800-1", 0))
+    f"{system}/{steps}-{share:g}/{seed}"
+    for seed in PLAN.seeds
+    for steps, share in PLAN.budgets
+    for system in PLAN.systems
+    if system not in ("video", "video+flow")
+    or (steps, share, seed) != (OWN.training.steps, OWN.training.share, OWN.seed)
 ]
 PAGES = [
     f"{MAIN}/00_quickstart",

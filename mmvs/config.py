@@ -421,7 +421,7 @@ class Training(Part):
     hold_out: Literal["videos", "frames"] = "videos"  # validation: whole videos, or each video's last frames
 
     @model_validator(mode="after")
-    def _anew_beside_something_old(self) -> Training:
+    def _fits_together(self) -> Training:
         if self.share < 1 and self.hold_out == "frames":
             raise ValueError("share: a share of the videos needs hold_out: videos")
         if self.start_anew and self.start_from is None:
@@ -483,8 +483,8 @@ class Experiment(Part):
     def as_system(self, system: str, steps: int, share: float, seed: int) -> Experiment:
         """The same experiment with a system's inputs, trained for `steps` on a share of the training videos.
 
-        Warm-up and validations shrink with the steps. Itself when it already is all that. ConfigError where
-        there is no such system, or steps and share make no training.
+        Warm-up and the steps between validations keep their share of the steps. Itself when it already is all
+        that. ConfigError where there is no such system, or steps and share make no training.
         """
         if system not in SYSTEMS:
             raise ConfigError(f"unknown system '{system}': there are {', '.join(SYSTEMS)}")
@@ -494,11 +494,11 @@ class Experiment(Part):
         model = self.model.model_copy(update=SYSTEMS[system])
         if (model, steps, share, seed) == (self.model, own.steps, own.share, self.seed):
             return self
-        shrunk = {
-            name: max(1, round(getattr(own, name) * steps / own.steps))
-            for name in ("warmup", "validate_every")
-        }
-        training = {**own.model_dump(), **shrunk, "steps": steps, "share": share}
+        warmup, validate_every = (
+            round(count * steps / own.steps) for count in (own.warmup, own.validate_every)
+        )
+        schedule = {"steps": steps, "warmup": warmup, "validate_every": max(1, validate_every)}
+        training = {**own.model_dump(), **schedule, "share": share}
         run = f"{self.run}/explicit_motion/{system}/{budget(steps, share).replace('/', '-')}/{seed}"
         try:
             update = {"run": run, "seed": seed, "model": model, "training": Training(**training)}
@@ -641,9 +641,14 @@ def kept(text: str) -> Experiment:
 
 def load(path: str | Path) -> Experiment:
     """The experiment of a params file; ConfigError names the file and the key at fault."""
+    return read(path).experiment
+
+
+def read(path: str | Path) -> Parameters:
+    """All of a params file; ConfigError names the file and the key at fault."""
     path = resolve(path)
     try:
-        return _checked(_read(path)).experiment
+        return _checked(_read(path))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 

@@ -244,11 +244,12 @@ class TrainedNetwork(
 
 
 def _scores(experiment: Experiment) -> str:
-    """Lines of a card: the mean IoU on every data set, where the run was scored."""
+    """Lines of a card: the mean IoU on each data set, where the run was scored."""
     folder = RunFolder.of(experiment)
     result = folder.result_of(experiment) if folder.is_scored() else None
     lines = ""
-    for data_set, kinds in (result.scores if result else {}).items():
+    for data_set in experiment.data.evaluate_on if result else []:
+        kinds = result.scores.get(data_set, {})
         means = [f"{kind} {one['mean_iou']:.2f}" for kind, one in kinds.items() if "mean_iou" in one]
         lines += f"- mean IoU on `{data_set}`: {', '.join(means)}\n" if means else ""
     return lines

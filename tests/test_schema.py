@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from mmvs.training.optimisation import NetworkTraining
+from mmvs.data.loaders import Loaders
 
 TENSORS = {"frames", "flow", "masks", "valid", "words", "words_mask", "clip_of_sentence"}
 
@@ -48,4 +48,4 @@ def test_training_does_not_wait_for_a_copy_to_a_gpu(device, waits):
             return device, non_blocking
 
     where = torch.device(device)
-    assert NetworkTraining.transfer_batch_to_device(None, Asked(), where, 0) == (where, not waits)
+    assert Loaders.transfer_batch_to_device(None, Asked(), where, 0) == (where, not waits)

@@ -189,16 +189,17 @@ def system_curves(cells: pd.DataFrame, by: str, ylabel: str, floors: pd.DataFram
         lines, columns, figsize=(2.9 * columns + 1.6, 2.7 * lines), sharey=True, sharex=True, squeeze=False
     )
     ticks = sorted(cells[by].unique())
+    systems = [system for system in INPUTS if system in set(cells["system"])]
     for axis, kind in zip(axes.flat, kinds, strict=False):
-        for system, colour in INPUTS.items():
-            own = cells[(cells["kind"] == kind) & (cells["system"] == system)]
+        for system in systems:
+            own, colour = cells[(cells["kind"] == kind) & (cells["system"] == system)], INPUTS[system]
             means = own.groupby(by)["value"].mean()
             axis.plot(means.index, means, "o-", ms=4, color=colour, label=system)
             axis.scatter(own[by], own["value"], s=9, color=colour, alpha=0.6)
         if floors is not None and kind in floors.index:
             for style, name in zip((":", "--", "-."), floors, strict=False):
                 axis.axhline(floors.loc[kind, name], ls=style, lw=1.2, color="black", label=name)
-        axis.set(title=kind, ylim=(0, 1.03), xscale="log")
+        axis.set(title=kind, ylim=(0, 1.03), xscale="log", xlim=(ticks[0] / 1.3, ticks[-1] * 1.3))
         axis.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
         axis.minorticks_off()
     for axis in axes.flat[len(kinds) :]:

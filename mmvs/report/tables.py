@@ -11,8 +11,8 @@ from scipy import stats
 
 from mmvs.config import LADDER, SYSTEMS
 from mmvs.run_folder import ExplicitMotion, Ladder, Result, RunFolder
+from mmvs.shapes.language import TEMPORAL
 
-TEMPORAL = ("temporal-constant", "temporal-set", "temporal-order")
 KINDS = ("appearance", "motion", "both", "temporal", *TEMPORAL)  # of sentences, where a data set records them
 MEASURES = {
     "mean_iou": "mean IoU",

@@ -41,10 +41,6 @@ class NetworkTraining(lightning.LightningModule):
         """Fit the network to the device, which Lightning knows by now."""
         as_scored(self.network)
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Move a batch; to a GPU without waiting: the loader has pinned it. Lightning itself would wait."""
-        return batch.to(device, non_blocking=device.type == "cuda")
-
     def training_step(self, batch: Batch, step: int) -> Tensor | None:
         """The loss of one batch, a scalar; logs every term under its name.
 
