@@ -7,6 +7,8 @@ BIN := .venv/bin/python -m
 NEEDED_GB := 12
 # How many jobs of the pipeline run at once, each on one thread. Example: make ladder CORES=1
 CORES ?= all
+# Where they run: a folder below profiles/. Example: make ladder PROFILE=slurm
+PROFILE ?= local
 
 # The kernels must be those of .venv, whatever the user's own Jupyter and IPython folders hold.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -21,8 +23,7 @@ define PIPELINE
 if command -v flock > /dev/null && ! flock -n 9; then \
   echo "Another 'make report', 'make ladder' or 'make motion' is at work in this folder: wait for it, or end it."; exit 1; \
 fi; \
-run() { $(BIN) snakemake --cores $(CORES) --nolock --rerun-incomplete --rerun-triggers mtime --keep-going \
-  --show-failed-logs "$$@"; };
+run() { $(BIN) snakemake --profile profiles/$(PROFILE) $(if $(filter local,$(PROFILE)),--cores $(CORES)) "$$@"; };
 endef
 
 help: ## this list

@@ -399,6 +399,9 @@ def sweep(
         list[str] | None, typer.Option(help="key=value,value; several give all combinations.")
     ] = None,
     cores: Annotated[int, typer.Option(min=1, help="Cells at once, each on one thread.")] = 1,
+    profile: Annotated[
+        str | None, typer.Option(help="Where cells run: slurm, kubernetes, or a folder of yours.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells, and write nothing.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -418,7 +421,7 @@ def sweep(
         for cell in cells:
             print(f"{'to run' if cell.result() is None else 'scored'}: {cell.title()}, {cell.params}")
         return
-    outcome = Outcome(cells, run(cells, cores, progress=not quiet))
+    outcome = Outcome(cells, run(cells, cores, not quiet, profile))
     print(outcome.text())
     print(outcome.write_json())
     raise typer.Exit(1 if outcome.failed else 0)
@@ -510,6 +513,7 @@ def _train(experiment: Any, quiet: bool) -> Any:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line and exit; an error that the user can mend is one line on standard error."""
     try:
+        processes.join_slurm_step()
         status = app(args=arguments, prog_name="mmvs", standalone_mode=False)
     except UsageError as error:
         error.show()

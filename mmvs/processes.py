@@ -1,4 +1,4 @@
-"""Several processes on one experiment: those of `torchrun`, and jobs that meet by chance."""
+"""Several processes on one experiment: those of `torchrun` or `srun`, and jobs that meet by chance."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 if TYPE_CHECKING:
     import torch
 
+FIRST_PORT, PORTS = 20_000, 10_000  # of an `srun`: each job has a port of its own
 _device: torch.device | None = None  # the user's choice
 
 
@@ -42,6 +43,34 @@ def one_at_a_time(lock: Path, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         file_lock.release()  # does nothing where acquiring failed
+
+
+def join_slurm_step() -> None:
+    """Let the tasks of an `srun` find each other as the processes of `torchrun` do: by the same variables.
+
+    A job of one task, and a task that `torchrun` started, stay as they are. MASTER_ADDR and MASTER_PORT may
+    be set where nodes cannot be reached by their names.
+    """
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if tasks == 1 or "RANK" in os.environ:
+        return
+    from lightning.fabric.plugins.environments import SLURMEnvironment
+
+    nodes = int(os.environ["SLURM_STEP_NUM_NODES"])
+    if tasks % nodes:
+        raise ValueError(f"srun started {tasks} tasks on {nodes} nodes: give every node as many, by -n")
+    job, first = int(os.environ["SLURM_JOB_ID"]), os.environ["SLURM_STEP_NODELIST"]
+    os.environ.setdefault("MASTER_ADDR", SLURMEnvironment.resolve_root_node_address(first))
+    os.environ.setdefault("MASTER_PORT", str(FIRST_PORT + job % PORTS))
+    os.environ |= {
+        "RANK": os.environ["SLURM_PROCID"],
+        "WORLD_SIZE": str(tasks),
+        "LOCAL_RANK": os.environ["SLURM_LOCALID"],
+        "LOCAL_WORLD_SIZE": str(tasks // nodes),
+        "GROUP_RANK": os.environ["SLURM_NODEID"],
+        "GROUP_WORLD_SIZE": str(nodes),
+        "TORCHELASTIC_RUN_ID": f"slurm-{job}",
+    }
 
 
 def rank() -> int:

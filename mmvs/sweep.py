@@ -110,12 +110,18 @@ def plan(params: str | Path, grid: list[str], seeds: int) -> list[Cell]:
     return cells
 
 
-def run(cells: list[Cell], cores: int = 1, progress: bool = True) -> list[Cell]:
+def run(
+    cells: list[Cell], cores: int = 1, progress: bool = True, profile: str | None = None
+) -> list[Cell]:
     """Run the cells that have no scores, `cores` at a time, each on one thread; returns those that failed.
 
-    A cell that fails does not stop the others. ConfigError where Snakemake is missing; BlockingIOError where
-    another process is at work on this sweep.
+    profile  of Snakemake, which says where the cells run: a folder, or the name of one below profiles/. It
+             sets how many run at a time, in place of `cores`
+
+    A cell that fails does not stop the others. ConfigError where Snakemake or the profile is missing;
+    BlockingIOError where another process is at work on this sweep.
     """
+    where = ["--cores", str(cores)] if profile is None else ["--profile", str(profile_folder(profile))]
     if importlib.util.find_spec("snakemake") is None:
         raise ConfigError("mmvs sweep runs its cells with Snakemake: pip install 'mmvs[notebooks]'")
     folder = sweep_folder(cells)
@@ -127,7 +133,7 @@ def run(cells: list[Cell], cores: int = 1, progress: bool = True) -> list[Cell]:
                 (cell.folder.path / stamp).unlink(missing_ok=True)
             cell.folder.path.mkdir(parents=True, exist_ok=True)
         if missing:
-            _run_snakemake(folder, missing, len(cells), cores, progress)
+            _run_snakemake(folder, missing, len(cells), where, progress)
         return [cell for cell in cells if cell.result() is None]
 
 
@@ -136,7 +142,16 @@ def sweep_folder(cells: list[Cell]) -> Path:
     return cells[0].folder.path.parent.parent
 
 
-def _run_snakemake(folder: Path, cells: list[Cell], count: int, cores: int, progress: bool) -> None:
+def profile_folder(profile: str) -> Path:
+    """The folder of a profile of Snakemake; ConfigError where there is none."""
+    for folder in (Path(profile), ROOT / "profiles" / profile):
+        if (folder / "config.yaml").is_file():
+            return folder.resolve()
+    names = ", ".join(sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml")))
+    raise ConfigError(f"--profile {profile}: no folder with a config.yaml; below profiles/ there are: {names}")
+
+
+def _run_snakemake(folder: Path, cells: list[Cell], count: int, where: list[str], progress: bool) -> None:
     settings = folder / "snakemake.json"
     listed = [
         {"name": cell.name, "seed": cell.experiment.seed}
@@ -145,7 +160,7 @@ def _run_snakemake(folder: Path, cells: list[Cell], count: int, cores: int, prog
     ]
     write_json(settings, {"root": str(ROOT), "python": sys.executable, "cells": listed})
     command = [sys.executable, "-m", "snakemake", "--snakefile", Path(__file__).with_suffix(".smk")]
-    command += ["--directory", folder, "--configfile", settings, "--cores", str(cores)]
+    command += ["--directory", folder, "--configfile", settings, *where]
     command += ["--keep-going", "--forceall", "--nolock", "--rerun-triggers", "mtime", "--quiet", "all"]
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     log = folder / "snakemake.log"
