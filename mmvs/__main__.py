@@ -142,8 +142,8 @@ def evaluate(
     from mmvs.run_folder import RunFolder
 
     trained = _train(_experiment(params, rung, seed, system, steps, share), quiet)
-    if processes.rank() == 0:  # of `torchrun`: one process is enough to score
-        result = evaluate(trained, progress=not quiet)
+    result = evaluate(trained, progress=not quiet and processes.rank() == 0)
+    if processes.rank() == 0:
         folder = RunFolder.of(trained.experiment)
         for name, kinds in result.scores.items():
             if "J&F" in kinds["all"]:

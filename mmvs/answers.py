@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from mmvs import processes
 from mmvs.data import catalogue
 from mmvs.data.clips import Clips, collate
 from mmvs.data.geometry import restore
@@ -43,13 +44,19 @@ def answers(
 
     clips  as mmvs.data.clips.Clips gives them
 
+    Within `processes.together` each process has its share of the batches, which are those of one process.
+
     Raises DataError, VideoError or FlowError on a broken file, which its text names.
     """
     experiment = trained.experiment
     to_batch = collate(trained.tokenizer, experiment.model.language.max_words)
     size, workers = experiment.evaluation.batch, experiment.data.workers
     on_gpu = trained.device.type == "cuda"
-    loader = DataLoader(clips, size, num_workers=workers, collate_fn=to_batch, pin_memory=on_gpu)
+    own, count = processes.place()
+    starts = range(own * size, len(clips), count * size)
+    batches = [range(start, min(start + size, len(clips))) for start in starts]
+    options = {"num_workers": workers, "collate_fn": to_batch, "pin_memory": on_gpu}
+    loader = DataLoader(clips, batch_sampler=batches, **options)
     for batch in tqdm(loader, desc="evaluating", unit="batch", disable=not progress, leave=False):
         with torch.inference_mode():
             prediction = trained.network(batch.to(trained.device, non_blocking=on_gpu))

@@ -7,13 +7,14 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from mmvs import processes
 from mmvs.answers import answers, intersection_over_union
 from mmvs.config import Experiment, LadderPlan, budget
 from mmvs.data import catalogue
@@ -78,14 +79,21 @@ def evaluate(
 
     Of data sets of expressions whose truth is not known the masks are all that there is, and the number of
     samples stands for their scores; of others without a truth it raises DataError. Writes `metrics.json`,
-    `samples.csv` and `submissions/` into the run's folder and returns the first's content.
+    `samples.csv` and `submissions/` into the run's folder and returns the first's content. The processes of
+    `torchrun` share the samples; the first of them writes, and all return the same.
     """
-    experiment = trained.experiment
+    with processes.together():
+        return _evaluate(trained, progress, exchanged, submissions)
+
+
+def _evaluate(trained: TrainedNetwork, progress: bool, exchanged: bool, submissions: bool) -> Result:
+    experiment, first = trained.experiment, processes.place()[0] == 0
     folder = RunFolder.of(experiment)
     submitted = [name for name in experiment.data.evaluate_on if catalogue.has_expressions(name)]
     sources = {name: catalogue.open(name, experiment) for name in submitted if submissions}
     for name, source in sources.items():
-        write_submission(trained, source, folder.submission(name), progress)
+        if first:
+            write_submission(trained, source, folder.submission(name), progress)
     hidden = [name for name, source in sources.items() if not source.samples.truth_is_known]
     known = [name for name in experiment.data.evaluate_on if name not in hidden]
     evaluations: list[Evaluation] = [(name, name, None) for name in known]
@@ -94,9 +102,11 @@ def evaluate(
     weights = trained.fingerprint()
     result = folder.result_of(experiment, weights)
     complete = result and all(label in result.scores for label in (*hidden, *labels))
-    if complete and folder.samples.exists():  # git keeps metrics.json alone: a fresh clone has no samples.csv
+    if all(
+        processes.gathered([bool(complete and folder.samples.exists())])
+    ):  # git keeps metrics.json alone: a fresh clone has no samples.csv
         for name in sources.keys() - set(hidden):
-            if not folder.submission(name).with_suffix(".json").exists():
+            if first and not folder.submission(name).with_suffix(".json").exists():
                 _score_submission(sources[name], folder.submission(name), progress)
         return result
 
@@ -106,6 +116,7 @@ def evaluate(
     of_submissions = {
         name: _score_submission(sources[name], folder.submission(name), progress)
         for name in sources.keys() - set(hidden)
+        if first
     }
     sources = {name: sources.get(name) or catalogue.open(name, experiment) for name in names}
     for name in known:
@@ -115,16 +126,18 @@ def evaluate(
         if control is None:
             scores[label]["all"] |= of_submissions.get(name, {})
             rows += table
-    for name in known[:1] if exchanged else []:
+    for name in known[:1] if exchanged and first else []:
         trained_on = (sources[one].samples for one in experiment.data.training_sets)
         copies = (_score_copies(sources[name].samples, training) for training in trained_on)
         if copied := next(filter(None, copies), None):
             scores[f"{name}-copied"] = copied
     samples = {name: source.samples for name, source in sources.items()}
-    result = _result(trained, scores, samples, time.monotonic() - start)
-    _write_table(folder.samples, rows)
-    result.write(folder.metrics)
-    return result
+    results = []
+    if first:
+        results.append(_result(trained, scores, samples, time.monotonic() - start))
+        _write_table(folder.samples, rows)
+        results[0].write(folder.metrics)
+    return processes.gathered(results)[0]
 
 
 def _result(
@@ -225,7 +238,8 @@ def _score(
     trained: TrainedNetwork, name: str, source: Source, control: Control | None, progress: bool
 ) -> tuple[dict[str, Any], list[list[Any]]]:
     samples = source.samples
-    clips: Dataset = Clips(samples, source.flow, trained.experiment.data)
+    clips = Clips(samples, source.flow, trained.experiment.data)
+    places = {index: place for place, index in enumerate(chain.from_iterable(clips.positions))}
     scores, rows = ScoresByKind(), []
     of_expressions = ScoresOfExpressions() if _has_every_frame(samples) else None
     for _, batch_answers in answers(trained, control(clips) if control else clips, progress):
@@ -238,9 +252,10 @@ def _score(
             means = {i: foreground_score(answer.probability, m) for i, m in chosen_from.items()}
             coarse = intersection_over_union(answer.coarse > trained.experiment.evaluation.threshold, truth)
             objects = chosen_from, sample.instance_id
-            scores.update(sample.kind, mask, truth, score, answer.probability, *objects)
+            place = places[answer.index]
+            scores.update(sample.kind, mask, truth, score, answer.probability, *objects, place)
             if of_expressions:
-                of_expressions.update(samples.expression(answer.index), mask, truth)
+                of_expressions.update(samples.expression(answer.index), mask, truth, place)
             identity = [sample.video_id, sample.frame, sample.instance_id, sample.kind, sample.sentence]
             numbers = [round(value, 4) for value in (intersection_over_union(mask, truth), coarse, score)]
             selected = int(max(means, key=means.get) == sample.instance_id) if means else ""
@@ -248,7 +263,7 @@ def _score(
     results = scores.compute()
     if of_expressions:
         results["all"] |= of_expressions.compute()
-    return results, rows
+    return results, sorted(processes.gathered(rows), key=lambda row: places[row[1]])
 
 
 def _score_copies(samples: AnnotatedVideos, training: AnnotatedVideos) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,44 @@ def rank() -> int:
 def count() -> int:
     """Number of processes that `torchrun` started, on all machines; 1 otherwise."""
     return int(os.environ.get("WORLD_SIZE", 1))
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Let the processes of `torchrun` exchange objects within the block; of one process, nothing happens.
+
+    They wait for each other for days: one may write what takes hours.
+    """
+    if count() == 1 or place() != (0, 1):
+        yield
+        return
+    from torch import distributed
+
+    distributed.init_process_group("gloo", timeout=timedelta(days=7))
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def place() -> tuple[int, int]:
+    """Number of this process and of all, within `together`; (0, 1) elsewhere."""
+    from torch import distributed
+
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+def gathered(own: list[Any]) -> list[Any]:
+    """What all processes give, one after the other, in every process; within `together`."""
+    if place() == (0, 1):
+        return own
+    from torch import distributed
+
+    parts: list[list[Any]] = [[]] * place()[1]
+    distributed.all_gather_object(parts, own)
+    return [item for part in parts for item in part]
 
 
 def use_device(name: str) -> None:

@@ -110,9 +110,7 @@ def plan(params: str | Path, grid: list[str], seeds: int) -> list[Cell]:
     return cells
 
 
-def run(
-    cells: list[Cell], cores: int = 1, progress: bool = True, profile: str | None = None
-) -> list[Cell]:
+def run(cells: list[Cell], cores: int = 1, progress: bool = True, profile: str | None = None) -> list[Cell]:
     """Run the cells that have no scores, `cores` at a time, each on one thread; returns those that failed.
 
     profile  of Snakemake, which says where the cells run: a folder, or the name of one below profiles/. It
@@ -148,7 +146,9 @@ def profile_folder(profile: str) -> Path:
         if (folder / "config.yaml").is_file():
             return folder.resolve()
     names = ", ".join(sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml")))
-    raise ConfigError(f"--profile {profile}: no folder with a config.yaml; below profiles/ there are: {names}")
+    raise ConfigError(
+        f"--profile {profile}: no folder with a config.yaml; below profiles/ there are: {names}"
+    )
 
 
 def _run_snakemake(folder: Path, cells: list[Cell], count: int, where: list[str], progress: bool) -> None:

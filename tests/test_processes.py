@@ -1,5 +1,6 @@
 """Several processes on one experiment: they wait for each other, share the clips, and draw apart."""
 
+import json
 import os
 import subprocess
 import sys
@@ -130,3 +131,27 @@ def test_torchrun_trains_from_nothing(tmp_path):
     run = config.load(tmp_path / "two.yaml")
     assert fit(run, progress=False).steps == 9  # loaded: it is finished
     assert [part.name for part in (run.folder / "logs").glob("part-*")] == ["part-000"]
+
+
+def test_one_two_and_four_processes_score_the_same(tmp_path):
+    """An evaluation of 7 clips, in batches of 2: of four processes none has more than one."""
+    path = tmp_path / "two.yaml"
+    clips = {"moving_shapes": {"train_clips": 3, "test_clips": 3, "unseen_clips": 1}}
+    values = tiny.parameters(tmp_path, {"stride": 3} | clips, steps=3, validate_every=3, threads=1)
+    path.write_text(yaml.safe_dump(values | {"run": "two", "evaluation": {"batch": 2}}))
+    run = config.load(path)
+    folder, found = run.folder, []
+    for count in (1, 2, 4):
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+        if count == 1:
+            torchrun = []
+            prepare(run, progress=False)
+            fit(run, progress=False)
+        words = [sys.executable, *torchrun, "-m", "mmvs", "evaluate", str(path)]
+        ran = subprocess.run(words, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr[-4000:]
+        metrics, table = folder / "metrics.json", folder / "samples.csv"
+        found.append((json.loads(metrics.read_text())["scores"], table.read_text()))
+        assert ran.stdout.count(str(metrics)) == 1, "one process tells"
+        metrics.unlink()
+    assert found[0] == found[1] == found[2]

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from mmvs.metrics.masks import Array, as_mask, same_shape
+from mmvs.processes import gathered
 
 TOLERANCE = 0.008  # of F, as a share of the frame's diagonal
 SUCCESS = 0.5  # recall is the share of frames above it
@@ -80,17 +81,26 @@ class ScoresOfExpressions:
     """J, F and J&F as MeViS averages them: over the frames of each expression, then over all expressions."""
 
     def __init__(self) -> None:
-        self._scores: dict[Hashable, list[tuple[float, float]]] = {}
+        self._scores: list[tuple[int, Hashable, tuple[float, float]]] = []
 
-    def update(self, expression: Hashable, prediction: Array, truth: Array) -> None:
-        """Add one frame of an expression; the masks are those of `region_similarity`."""
-        self._scores.setdefault(expression, []).append(FrameTruth(truth).scores(prediction))
+    def update(
+        self, expression: Hashable, prediction: Array, truth: Array, position: int | None = None
+    ) -> None:
+        """Add one frame of an expression; the masks are those of `region_similarity`.
+
+        position  of the frame among all that are added, by whichever process; None: after those before it
+        """
+        place = len(self._scores) if position is None else position
+        self._scores.append((place, expression, FrameTruth(truth).scores(prediction)))
 
     def compute(self) -> dict[str, float]:
-        """The averages; ValueError without frames."""
-        if not self._scores:
+        """The averages, of all processes within `processes.together`; ValueError without frames."""
+        of_expression: dict[Hashable, list[tuple[float, float]]] = {}
+        for _, expression, scores in sorted(gathered(self._scores), key=lambda one: one[0]):
+            of_expression.setdefault(expression, []).append(scores)
+        if not of_expression:
             raise ValueError("no frames: call update for each frame before compute")
-        j, f = np.mean([np.mean(frames, axis=0) for frames in self._scores.values()], axis=0).tolist()
+        j, f = np.mean([np.mean(frames, axis=0) for frames in of_expression.values()], axis=0).tolist()
         return {"J": j, "F": f, "J&F": (j + f) / 2}
 
 

@@ -17,6 +17,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from mmvs.metrics.masks import Array, as_mask, foreground_score, same_shape
+from mmvs.processes import gathered
 
 SMOOTHING = 1e-6  # of a sample's IoU: an empty prediction on an empty ground truth counts 1
 
@@ -189,12 +190,8 @@ class ScoresByKind:
 
     def compute(self) -> dict[str, dict[str, float]]:
         """{"all": scores, kind: scores, ...} with the kinds that occurred; ValueError without samples."""
-        names = {"all", *self._groups}
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            # All processes gather each metric below together: they must go through the same kinds.
-            all_names: list[set[str]] = [set()] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(all_names, names)
-            names = set().union(*all_names)
+        # All processes gather each metric below together: they must go through the same kinds.
+        names = {"all", *gathered(list(self._groups))}
         groups = {name: self._group(name) for name in ("all", *sorted(names - {"all"}))}
         return {name: first.compute() | second.compute() for name, (first, second) in groups.items()}
 

@@ -33,7 +33,9 @@ def missing() -> str | None:
         return f"{', '.join(absent)} not installed (Debian: apt install slurm-wlm munge)"
     if os.geteuid():
         return "only root can start SLURM"
-    return f"{CONFIGURATION} is there: this machine has a SLURM of its own" if CONFIGURATION.exists() else None
+    return (
+        f"{CONFIGURATION} is there: this machine has a SLURM of its own" if CONFIGURATION.exists() else None
+    )
 
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
