@@ -1,4 +1,4 @@
-"""A real SLURM of two nodes on this machine: sweeps, trainings on several nodes, jobs that are ended and go on.
+"""A real SLURM of two nodes on this machine: sweeps, trainings on several nodes, jobs that end and go on.
 
 It needs root, slurmd, slurmctld and munged (Debian: apt install slurm-wlm munge), and starts them itself.
 """
