@@ -11,9 +11,13 @@ the authors' code, `build` the table of both. `segmenter` segments any video, `r
 disk.
 """
 
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 
 try:
     __version__ = version("mmvs")
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
+
+# Where ipywidgets is missing tqdm draws its bar as text, as it should; it need not warn of that in red.
+warnings.filterwarnings("ignore", "IProgress not found")

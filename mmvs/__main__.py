@@ -6,6 +6,7 @@ command line is wrong (for `verify`: there is no data set); 130 after Ctrl-C, 14
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from enum import Enum
@@ -506,7 +507,8 @@ def _train(experiment: Any, quiet: bool) -> Any:
     from mmvs.training import fit
 
     progress = not quiet and processes.rank() == 0
-    prepare(experiment, progress=progress)
+    for summary in prepare(experiment, progress=progress).values():
+        summary.raise_failures()
     return fit(experiment, progress=progress)
 
 
@@ -527,11 +529,20 @@ def main(arguments: list[str] | None = None) -> None:
     except RuntimeError as error:
         if not hasattr(error, "signal"):  # of TrainingStopped, which is not imported for this alone
             raise
-        print(error, file=sys.stderr)
+        if processes.rank() == 0:
+            print(f"\n{error}: {_typed(arguments)}", file=sys.stderr)
         raise SystemExit(128 + error.signal) from None
     if status == STOPPED:
-        print("\nstopped: the same command goes on where it was", file=sys.stderr)
+        print(f"\nstopped: the same command goes on where it was: {_typed(arguments)}", file=sys.stderr)
     raise SystemExit(status or 0)
+
+
+def _typed(arguments: list[str] | None) -> str:
+    """The command line, to be called again."""
+    program = "python -m mmvs" if sys.argv[0].endswith(".py") else "mmvs"
+    if processes.count() > 1:
+        program = f"torchrun ... -m {program.split()[-1]}"
+    return f"{program} {shlex.join(sys.argv[1:] if arguments is None else arguments)}"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from itertools import islice
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
-from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from mmvs import processes
@@ -21,6 +20,7 @@ from mmvs.data.clips import Clips, collate
 from mmvs.data.geometry import restore
 from mmvs.data.words import readable_pieces
 from mmvs.metrics import binarise
+from mmvs.progress import progress_bar
 from mmvs.schema import Batch, Example, Prediction
 from mmvs.segmenter import Segmenter
 from mmvs.trained import TrainedNetwork
@@ -57,7 +57,7 @@ def answers(
     batches = [range(start, min(start + size, len(clips))) for start in starts]
     options = {"num_workers": workers, "collate_fn": to_batch, "pin_memory": on_gpu}
     loader = DataLoader(clips, batch_sampler=batches, **options)
-    for batch in tqdm(loader, desc="evaluating", unit="batch", disable=not progress, leave=False):
+    for batch in progress_bar(loader, desc="evaluating", unit="batch", disable=not progress, leave=False):
         with torch.inference_mode():
             prediction = trained.network(batch.to(trained.device, non_blocking=on_gpu))
         yield batch, _answers_of(batch, prediction, trained.tokenizer)

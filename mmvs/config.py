@@ -402,10 +402,12 @@ class Training(Part):
     start_anew: list[str] = []  # parts of the network that begin with weights of their own all the same
     steps: int = Field(30_000, ge=1)
     share: float = Field(1.0, gt=0, le=1)  # of the training videos, the same ones at every seed
-    batch: int = Field(8, ge=1)  # clips
+    batch: int = Field(8, ge=1)  # clips that a process reads at once
+    accumulate: int = Field(1, ge=1)  # so many batches make a step: memory of one, gradient of all
     rate: float = Field(1e-4, gt=0)  # of everything that is not pretrained
     backbone_rate: float = Field(2e-5, gt=0)
     language_rate: float = Field(2e-5, gt=0)
+    scale_rate: Literal["none", "linear", "sqrt"] = "none"  # rates by batches a step, of all processes
     layer_decay: float = Field(1.0, gt=0, le=1)  # of both: a layer's rate is this share of the next one's
     weight_decay: float = Field(0.01, ge=0)
     warmup: int = Field(1000, ge=0)  # steps
@@ -417,6 +419,7 @@ class Training(Part):
     threads: int | None = Field(None, ge=1)  # of torch; None: torch's choice
     deterministic: bool = False  # on a GPU: the same weights at every run, more slowly (docs/reliability.md)
     validate_every: int = Field(1000, ge=1)  # steps; also how often a checkpoint is written
+    loggers: list[Literal["wandb", "mlflow"]] = []  # beside CSV and TensorBoard; offline: docs/tracking.md
     validation_clips: int = Field(64, ge=1)  # drawn from the training videos and kept out of training
     hold_out: Literal["videos", "frames"] = "videos"  # validation: whole videos, or each video's last frames
 
@@ -426,6 +429,8 @@ class Training(Part):
             raise ValueError("share: a share of the videos needs hold_out: videos")
         if self.start_anew and self.start_from is None:
             raise ValueError("start_anew: without start_from every part starts anew: set start_from")
+        if self.skip_nonfinite and self.accumulate > 1:
+            raise ValueError("skip_nonfinite: a step of several batches cannot leave one out: set it to 0")
         return self
 
 
@@ -516,6 +521,7 @@ class Experiment(Part):
             decisive["flow"].pop(free)
         if self.flow.stills == "zero":
             decisive["flow"].pop("stills")
+        decisive["training"].pop("loggers")
         if self.training.threads in (None, 1):  # as when threads were in no fingerprint
             decisive["training"].pop("threads")
         # These came after the first fingerprints: their defaults must not change them.
@@ -529,6 +535,10 @@ class Experiment(Part):
             decisive["training"].pop("layer_decay")
         if self.training.share == 1:
             decisive["training"].pop("share")
+        if self.training.accumulate == 1:
+            decisive["training"].pop("accumulate")
+        if self.training.scale_rate == "none":
+            decisive["training"].pop("scale_rate")
         if self.training.hold_out == "videos":
             decisive["training"].pop("hold_out")
         for name in ("start_from", "start_anew"):

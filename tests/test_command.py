@@ -67,6 +67,15 @@ def test_evaluate_makes_all_that_it_needs_and_knows_rungs_and_seeds(params, tmp_
     assert (tmp_path / "reports" / "tiny" / "ladder" / "B" / "3" / "metrics.json").exists()
 
 
+def test_evaluate_names_a_video_that_has_no_flow_before_it_trains(params, monkeypatch, capsys):
+    tiny.command("prepare", params, "--quiet")
+    video = next(params.parent.rglob("train00001.mp4"))
+    video.write_bytes(video.read_bytes()[:200])
+    monkeypatch.setattr("mmvs.training.fit", lambda *_, **__: pytest.fail("trained"))
+    assert tiny.command("evaluate", params, "--quiet") == 1
+    assert "no flow for 1 videos (2 others are kept)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words, status, reason",
     [
@@ -90,7 +99,7 @@ def test_ctrl_c_says_how_to_go_on(params, monkeypatch, capsys):
 
     monkeypatch.setattr("mmvs.data.catalogue.prepare", stop)
     assert tiny.command("train", params) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert f"the same command goes on where it was: python -m mmvs train {params}" in capsys.readouterr().err
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):

@@ -133,6 +133,34 @@ def test_torchrun_trains_from_nothing(tmp_path):
     assert [part.name for part in (run.folder / "logs").glob("part-*")] == ["part-000"]
 
 
+def test_two_processes_train_what_one_does_that_accumulates_two_batches(tmp_path):
+    """But for rounding, and running means of normalisations, which each process keeps of its own batches."""
+    weights = {}
+    for count, accumulate in ((2, 1), (1, 2)):
+        path = tmp_path / f"{count}.yaml"
+        values = tiny.parameters(tmp_path, {"stride": 3}, steps=6, validate_every=6, threads=1)
+        values["model"] |= {"dropout": 0.1}
+        values["training"] |= {"accumulate": accumulate, "scale_rate": "sqrt"}
+        path.write_text(yaml.safe_dump(values | {"run": f"of-{count}"}))
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+        words = [
+            sys.executable,
+            *(torchrun if count > 1 else []),
+            "-m",
+            "mmvs",
+            "train",
+            "--quiet",
+            str(path),
+        ]
+        ran = subprocess.run(words, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr[-4000:]
+        weights[count] = fit(config.load(path), progress=False).network.state_dict()
+    learnt = [name for name in weights[1] if "running" not in name and "num_batches" not in name]
+    assert learnt
+    for name in learnt:
+        torch.testing.assert_close(weights[1][name], weights[2][name], rtol=1e-3, atol=1e-5, msg=name)
+
+
 def test_one_two_and_four_processes_score_the_same(tmp_path):
     """An evaluation of 7 clips, in batches of 2: of four processes none has more than one."""
     path = tmp_path / "two.yaml"

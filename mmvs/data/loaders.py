@@ -58,10 +58,11 @@ class Loaders(lightning.LightningDataModule):
         }
 
     def train_dataloader(self) -> DataLoader:
-        """One batch a step, from the step at which the training stopped."""
+        """The batches of every step, from the step at which the training stopped."""
         first = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready  # 0, or of the checkpoint
         t = self.experiment.training
-        return DataLoader(self.training, batch_sampler=Batches(first, t.steps, t.batch), **self.options)
+        batches = Batches(first, t.steps * t.accumulate, t.batch)
+        return DataLoader(self.training, batch_sampler=batches, **self.options)
 
     def val_dataloader(self) -> DataLoader:
         """Clips as they are, in order; each process of `torchrun` has its share of them."""
@@ -90,20 +91,23 @@ class Loaders(lightning.LightningDataModule):
 
 
 class Batches(Sampler[range]):
-    """Which clips of the training sequence each step reads; the processes of `torchrun` read side by side."""
+    """Which clips of the training sequence each batch has; the processes of `torchrun` read side by side.
 
-    def __init__(self, first: int, steps: int, size: int):
-        """first: the step to begin with; steps: of the whole training; size: clips a step and process."""
-        self.first, self.steps, self.size = first, steps, size
+    So two processes read in a step what one process reads that accumulates two batches.
+    """
+
+    def __init__(self, first: int, batches: int, size: int):
+        """first: the batch to begin with; batches: of the whole training, of each process; size: clips."""
+        self.first, self.batches, self.size = first, batches, size
 
     def __iter__(self) -> Iterator[range]:
-        for step in range(self.first, self.steps):
-            start = (step * processes.count() + processes.rank()) * self.size
+        for number in range(self.first, self.batches):
+            start = (number * processes.count() + processes.rank()) * self.size
             yield range(start, start + self.size)
 
     def __len__(self) -> int:
-        """Steps of the whole training, also where the first of them are done: Lightning counts from 0."""
-        return self.steps
+        """Batches of the whole training, also where the first are done: Lightning counts from 0."""
+        return self.batches
 
 
 def split_all(

@@ -30,11 +30,11 @@ from typing import Any
 import cv2
 import h5py
 import numpy as np
-from tqdm.auto import tqdm
 
 from mmvs.files import regular, whole
 from mmvs.flow.estimators import Estimator, FlowError, flows
 from mmvs.flow.stamps import Stamps
+from mmvs.progress import progress_bar
 from mmvs.video.files import VideoError
 from mmvs.video.frames import frame_count, frame_files, frame_size, read_frames
 
@@ -142,7 +142,7 @@ class FlowStore:
         self.estimator.model  # noqa: B018  fails here once, not once for every video
         results = self._in_processes(todo, workers) if workers > 1 else self._one_by_one(todo)
         name, done = f"flow ({self.estimator.name})", len(videos) - len(todo)
-        bar = tqdm(total=len(videos), initial=done, desc=name, unit="video", disable=not progress)
+        bar = progress_bar(total=len(videos), initial=done, desc=name, unit="video", disable=not progress)
         try:
             # An interrupt closes `results`: the running videos end, the rest is dropped.
             with closing(results), bar:

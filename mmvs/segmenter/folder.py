@@ -19,6 +19,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from mmvs.processes import one_at_a_time
+from mmvs.progress import progress_bar
 from mmvs.segmenter.formats import FORMATS, MOST_IN_PALETTE, UNFINISHED, Results, View, chosen, video_name
 from mmvs.segmenter.job import SegmentJob
 from mmvs.segmenter.segmenter import Answer, Segmenter
@@ -75,7 +76,10 @@ def segment_to_folder(
         begin = time.monotonic()
         about = Results(job, name, pictures, sentences, source.size, source.pixel_aspect)
         _write(
-            about, source, answers, tqdm(desc=Path(video).name, disable=not progress, **_extent(job, source))
+            about,
+            source,
+            answers,
+            progress_bar(desc=Path(video).name, disable=not progress, **_extent(job, source)),
         )
         job.finish(damage=source.damage, seconds=round(time.monotonic() - begin, 1))
         return (job.finished or {}).get("damage", source.damage)

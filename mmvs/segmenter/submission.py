@@ -34,6 +34,7 @@ from mmvs.files import remove_partial, whole
 from mmvs.metrics import binarise
 from mmvs.model.inference import ready_for_inference
 from mmvs.processes import one_at_a_time
+from mmvs.progress import progress_bar
 from mmvs.segmenter.streaming import Picture, Streaming
 from mmvs.trained import TrainedNetwork
 from mmvs.video.frames import read_frames
@@ -82,7 +83,7 @@ def _write(predictor: Predictor, path: Path, digest: str, progress: bool) -> Non
     left = [video_id for video_id in counts if not zipfile.is_zipfile(parts / f"{video_id}.zip")]
     total, to_do = sum(counts.values()), sum(counts[video_id] for video_id in left)
     options = {"total": total, "initial": total - to_do, "unit": "frame", "disable": not progress}
-    with tqdm(desc=f"segmenting {path.stem}", **options) as bar:
+    with progress_bar(desc=f"segmenting {path.stem}", **options) as bar:
         for video_id in left:
             with whole(parts / f"{video_id}.zip") as partial, zipfile.ZipFile(partial, "w") as archive:
                 for name, content in _masks_of_video(predictor, video_id, bar):

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 from PIL import Image
-from tqdm.auto import tqdm
 
 from mmvs.config import MovingShapes
 from mmvs.files import whole, write_text
+from mmvs.progress import progress_bar
 from mmvs.shapes.clip import ShapesClip, draw_clip, render_clip
 
 SIGNS = ("", "_", "(1)_", "@_")  # that names of real videos begin with
@@ -31,7 +31,7 @@ def write(root: str | Path, settings: MovingShapes, clips: int, progress: bool =
     moving_shapes.json says how many clips there are. It appears last: a tree that has it is complete.
     """
     root, rows = Path(root), [("video_id", "query")]
-    for index in tqdm(range(clips), "moving shapes as J-HMDB", unit="clip", disable=not progress):
+    for index in progress_bar(range(clips), "moving shapes as J-HMDB", unit="clip", disable=not progress):
         clip = draw_clip(settings, "test", index)
         sentence = clip.sentences[0]
         action = clip.scene.bodies[sentence.target].program[0]

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-from tqdm.auto import tqdm
 
 from mmvs.config import MovingShapes
 from mmvs.files import remove_partial, write_text
 from mmvs.processes import one_at_a_time
+from mmvs.progress import progress_bar
 from mmvs.shapes.a2d_layout import ClipRecord, write_instances, write_tables
 from mmvs.shapes.clip import draw_clip, render, render_clip
 from mmvs.video.files import write_video
@@ -92,7 +92,9 @@ def _write(root: Path, settings: MovingShapes, record: str, progress: bool, work
         for split, count in _counts(settings).items()
         for index in range(count)
     ]
-    clips = list(tqdm(_run(jobs, workers), "moving shapes", len(jobs), unit="clip", disable=not progress))
+    clips = list(
+        progress_bar(_run(jobs, workers), "moving shapes", len(jobs), unit="clip", disable=not progress)
+    )
     for tree in (root, root / "unseen"):
         write_tables(tree, [clip for clip in clips if clip.tree == tree], settings)
     os.replace(root / UNFINISHED, root / FINISHED)

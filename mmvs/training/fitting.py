@@ -12,8 +12,8 @@ from pathlib import Path
 import lightning
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 from transformers import PreTrainedTokenizerBase
@@ -30,7 +30,19 @@ from mmvs.run_folder import RunFolder, TrainingEnd
 from mmvs.trained import TrainedNetwork
 from mmvs.training import starting
 from mmvs.training.optimisation import NetworkTraining, precision
+from mmvs.training.progress import TrainingBar
 from mmvs.training.saving import CheckpointFiles, Checkpoints, latest
+from mmvs.training.tracking import loggers
+
+ADVICE = (  # of Lightning and torch, about what is meant to be so
+    "LeafSpec",
+    "does not have many workers",
+    "exists and is not empty",
+    "not resumable",
+    "in eval mode",  # of frozen normalisations
+    "GPU available but not used",
+    "srun",  # of SLURM, where somebody starts a job without it
+)
 
 
 def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
@@ -85,16 +97,16 @@ def _train(
         module.start = starting.load(module.network, start, experiment)
     _keep_vocabulary(folder.checkpoints.vocabulary, words, module.network)
     saving = Checkpoints(folder.checkpoints)
-    trainer = _trainer(experiment, folder, saving, progress)
-    try:
-        with _plain_messages(folder):
+    with _plain_messages(folder):
+        trainer = _trainer(experiment, folder, saving, progress)
+        try:
             trainer.fit(module, loaders, ckpt_path=latest(folder.checkpoints))
-    finally:
-        saving.restore_handlers()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()  # from here on every process is on its own again
-        if trainer.is_global_zero:
-            _join_curves(folder)
+        finally:
+            saving.restore_handlers()
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()  # from here on every process is on its own again
+            if trainer.is_global_zero:
+                _join_curves(folder)
     if trainer.is_global_zero:
         counts = {"steps": trainer.global_step, "seconds": module.seconds, "skipped": module.skipped}
         end = TrainingEnd(fingerprint=experiment.fingerprint(), **counts)
@@ -110,7 +122,8 @@ def _trainer(
     return lightning.Trainer(
         max_steps=t.steps,
         max_epochs=-1,
-        val_check_interval=min(t.validate_every, t.steps),
+        accumulate_grad_batches=t.accumulate,
+        val_check_interval=min(t.validate_every, t.steps) * t.accumulate,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the loaders give every process its share
@@ -118,26 +131,40 @@ def _trainer(
         gradient_clip_val=t.clip,
         precision=precision(t.precision),
         **processes.layout(),
+        # Without its term of the loss some parts of the authors' network take part in nothing.
+        strategy="auto"
+        if processes.count() == 1 or experiment.model.alignment
+        else "ddp_find_unused_parameters_true",
         log_every_n_steps=min(10, t.steps),
-        logger=[kind(folder.logs, name=None, version=part) for kind in (CSVLogger, TensorBoardLogger)],
-        plugins=[CheckpointFiles()],
+        logger=loggers(experiment, folder, part),
+        # Lightning's environment of SLURM would take SLURM's signals.
+        plugins=[CheckpointFiles(), *([LightningEnvironment()] if processes.count() == 1 else [])],
         enable_checkpointing=False,  # of Lightning's own
         callbacks=[
+            *([TrainingBar(folder)] if progress else []),
             saving,
             LearningRateMonitor("step"),
-            *([TQDMProgressBar(refresh_rate=10)] if progress else []),
         ],
-        enable_progress_bar=progress,
+        enable_progress_bar=False,  # Lightning's is a bar an epoch
         enable_model_summary=False,
     )
 
 
+def _strategy(experiment: Experiment) -> str:
+    """Several processes wait for the gradient of every parameter, unless told that some get none.
+
+    Those are of the authors' network, without the loss that alone reads them.
+    """
+    alone = processes.count() == 1
+    return "auto" if alone or experiment.model.alignment else "ddp_find_unused_parameters_true"
+
+
 @contextmanager
 def _plain_messages(folder: RunFolder) -> Iterator[None]:
-    """Silence Lightning's advice between the progress bars; say what to do about a full disk."""
+    """Silence Lightning's advice before and between the steps; say what to do about a full disk."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
-        for message in ("LeafSpec", "does not have many workers", "exists and is not empty", "not resumable"):
+        for message in ADVICE:
             warnings.filterwarnings("ignore", message=f".*{message}.*")
         try:
             yield

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmvs import processes
 from mmvs.build import build
-from mmvs.config import Experiment
+from mmvs.config import Experiment, Training
 from mmvs.data.training_clips import draw_seed
 from mmvs.metrics import SegmentationMetrics, binarise
 from mmvs.model.inference import as_scored
@@ -41,13 +41,17 @@ class NetworkTraining(lightning.LightningModule):
         """Fit the network to the device, which Lightning knows by now."""
         as_scored(self.network)
 
-    def training_step(self, batch: Batch, step: int) -> Tensor | None:
+    def training_step(self, batch: Batch, number: int) -> Tensor | None:
         """The loss of one batch, a scalar; logs every term under its name.
+
+        number  of the batch in this process; `training.accumulate` of them make a step
 
         A loss that is no number raises NonFiniteError, or leaves the batch out (`training.skip_nonfinite`).
         What a step draws (dropout) depends on its number alone, so that a resumed run draws the same.
         """
-        torch.manual_seed(draw_seed(self.experiment.seed, "step", step, processes.rank()))
+        step, place = divmod(number, self.experiment.training.accumulate)
+        place = place * processes.count() + processes.rank()
+        torch.manual_seed(draw_seed(self.experiment.seed, "step", step, place))
         terms = self.objective(self.network(batch), batch)
         if not torch.isfinite(terms["loss"]):
             return self._skip(batch, terms)
@@ -94,6 +98,7 @@ class NetworkTraining(lightning.LightningModule):
         t = self.experiment.training
         below = _layers_below_the_last(self.network) if t.layer_decay < 1 else {}
         rates = {"backbones": t.backbone_rate, "language": t.language_rate, "rest": t.rate}
+        rates = {name: rate * rate_factor(t) for name, rate in rates.items()}
         group_of = {p: name for name, group in self.network.parameter_groups().items() for p in group}
         groups: dict[tuple[str, int, bool], list[Tensor]] = {}
         for parameter in self.network.parameters():
@@ -163,3 +168,9 @@ def precision(setting: str) -> str:
     if not torch.cuda.is_available():
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+
+
+def rate_factor(training: Training) -> float:
+    """What `training.scale_rate` makes of a rate that is meant for steps of one batch."""
+    batches = training.accumulate * processes.count()
+    return {"none": 1.0, "linear": float(batches), "sqrt": math.sqrt(batches)}[training.scale_rate]

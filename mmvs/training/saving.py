@@ -23,10 +23,13 @@ SCORE = "val/mean_iou"  # chooses the best checkpoint
 
 
 class TrainingStopped(RuntimeError):
-    """A signal stopped the training; its last step is saved."""
+    """A signal stopped the training; the text says what is kept, `signal` is its number."""
 
-    def __init__(self, step: int, number: int):
-        super().__init__(f"training stopped at step {step}, which is saved; the same call goes on from there")
+    def __init__(self, last: Path, step: int, steps: int, number: int):
+        """last: the checkpoint; step: of it, 0 where there is none yet; steps: of the whole training."""
+        kept = f"{os.path.relpath(last)} keeps step {step:,} of {steps:,}, the same call goes on from there"
+        nothing = "before anything was saved, the same call begins anew"
+        super().__init__(f"training stopped: {kept if step else nothing}")
         self.step, self.signal = step, number
 
 
@@ -58,6 +61,8 @@ class Checkpoints(lightning.Callback):
         self.folder = folder
         self.best: float | None = None
         self.validated = 0  # the step of the last validation
+        self.saved = 0  # the step of last.ckpt
+        self.steps = 0  # of the whole training
         self.signal: int | None = None
         self._handlers: dict[int, Any] = {}
 
@@ -92,11 +97,13 @@ class Checkpoints(lightning.Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, module: nn.Module) -> None:
         """From here on SIGTERM and SIGINT let the step end and be saved; a second SIGINT stops at once."""
+        self.saved, self.steps = trainer.global_step, trainer.max_steps
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._handlers[number] = signal.signal(number, self._note)
         step = trainer.global_step
-        if step % trainer.val_check_batch == 0 and step != self.validated:
+        every = trainer.val_check_batch // trainer.accumulate_grad_batches
+        if step % every == 0 and step != self.validated:
             _validate(trainer)  # a signal came between this step and its validation
 
     def on_train_end(self, trainer: lightning.Trainer, module: nn.Module) -> None:
@@ -104,14 +111,17 @@ class Checkpoints(lightning.Callback):
         if trainer.global_step != self.validated:
             _validate(trainer)
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, *of_batch: Any) -> None:
         """At a signal: save this step, and stop; after the last step, training ends anyway."""
+        *_, number = of_batch
+        if (number + 1) % trainer.accumulate_grad_batches:
+            return  # the step has batches to come
         stop = self.signal is not None and trainer.global_step < trainer.max_steps
         if processes.count() > 1:  # all together: who saves waits for the others
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
         if stop:
             self._save_last(trainer)
-            raise TrainingStopped(trainer.global_step, self.signal or signal.SIGTERM)
+            raise self._stopped(self.signal or signal.SIGTERM)
 
     def restore_handlers(self) -> None:
         """Leave signals as they were before training; Lightning's own teardown may have done so already."""
@@ -122,13 +132,17 @@ class Checkpoints(lightning.Callback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.signal is not None:
-            raise KeyboardInterrupt
+            raise self._stopped(number)
         self.signal = number
+
+    def _stopped(self, number: int) -> TrainingStopped:
+        return TrainingStopped(self.folder.last, self.saved, self.steps, number)
 
     def _save_last(self, trainer: lightning.Trainer) -> None:
         if trainer.is_global_zero and self.folder.last.exists():
             keep_beside(self.folder.last, self.folder.previous)
         trainer.save_checkpoint(self.folder.last)
+        self.saved = trainer.global_step
 
 
 def _validate(trainer: lightning.Trainer) -> None:

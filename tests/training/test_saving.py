@@ -1,5 +1,6 @@
 """Whatever happens to a training: nothing is torn, nothing damaged is trusted, what was saved is not lost."""
 
+import json
 import os
 import random
 import signal
@@ -53,11 +54,38 @@ def at(monkeypatch, step: int, action) -> list[int]:
 def test_a_signal_lets_the_step_end_and_saves_it(run, monkeypatch, number):
     before = signal.getsignal(number)
     begun = at(monkeypatch, 0, lambda loss: os.kill(os.getpid(), number) or loss)
-    with pytest.raises(TrainingStopped, match="stopped at step 1, which is saved") as stopped:
+    with pytest.raises(TrainingStopped, match="last.ckpt keeps step 1 of 4, the same call") as stopped:
         fit(run, progress=False)
     assert stopped.value.signal == number and signal.getsignal(number) == before
     assert checkpoints.read(folder(run).last)["global_step"] == 1
     assert fit(run, progress=False).steps == 4 and begun == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("step", "kept"), [(0, "before anything was saved"), (3, "last.ckpt keeps step 2 of 4")]
+)
+def test_a_second_ctrl_c_stops_at_once_and_says_what_is_kept(run, monkeypatch, step, kept):
+    def twice(loss):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return loss
+
+    at(monkeypatch, step, twice)
+    with pytest.raises(TrainingStopped, match=kept) as stopped:
+        fit(run, progress=False)
+    assert stopped.value.signal == signal.SIGINT
+    assert fit(run, progress=False).steps == 4
+
+
+def test_the_command_says_once_what_is_kept_and_how_to_go_on(base, tmp_path, monkeypatch, capsys):
+    values = base.model_dump(mode="json") | {"run": "by-command"}
+    (tmp_path / "mine.yaml").write_text(json.dumps(values))
+    at(monkeypatch, 2, lambda loss: os.kill(os.getpid(), signal.SIGINT) or loss)
+    assert tiny.command("train", tmp_path / "mine.yaml", "--device", "cpu") == 130
+    error = capsys.readouterr().err
+    assert error.count("step 3 of 4") == 2, "in the bar and in the message"
+    again = f"python -m mmvs train {tmp_path}/mine.yaml --device cpu"
+    assert error.endswith(f"the same call goes on from there: {again}\n")
 
 
 @pytest.mark.parametrize("damage", ["torn", "flipped", "empty"])
@@ -147,7 +175,7 @@ def test_a_moved_reports_folder_goes_on_with_its_best_score(run, tmp_path, monke
     monkeypatch.setattr(NetworkTraining, "log", logs)
     with monkeypatch.context() as patched:
         at(patched, 2, lambda loss: os.kill(os.getpid(), signal.SIGTERM) or loss)
-        with pytest.raises(TrainingStopped, match="step 3"):
+        with pytest.raises(TrainingStopped, match="step 3 of"):
             fit(run, progress=False)
     moved = run.model_copy(update={"reports": str(tmp_path / "moved")})
     (tmp_path / "moved").mkdir()
@@ -305,10 +333,24 @@ def test_a_training_that_stops_at_every_step_reaches_its_end(whole, monkeypatch)
         lambda self, batch, index: os.kill(os.getpid(), signal.SIGTERM) or Step(self, batch, index),
     )
     for step in range(1, 7):
-        with pytest.raises(TrainingStopped, match=f"step {step},"):
+        with pytest.raises(TrainingStopped, match=f"step {step} of 7,"):
             fit(run, progress=False)
     assert fit(run, progress=False).steps == 7
     assert_equal(run, whole[1])
+
+
+def test_a_signal_between_the_batches_of_a_step_lets_the_step_end(whole, monkeypatch):
+    """3 steps of 2 batches; the signal comes in the first batch of the second step."""
+    accumulated = {"accumulate": 2, "steps": 3, "validate_every": 2}
+    training = whole[0].training.model_copy(update=accumulated)
+    run, other = (whole[0].model_copy(update={"run": f"batches{i}", "training": training}) for i in (0, 1))
+    assert fit(run, progress=False).steps == 3
+    with monkeypatch.context() as patched, pytest.raises(TrainingStopped, match="step 2 of 3"):
+        begun = at(patched, 1, lambda loss: os.kill(os.getpid(), signal.SIGTERM) or loss)
+        fit(other, progress=False)
+    assert begun == [0, 0, 1, 1]
+    assert fit(other, progress=False).steps == 3
+    assert_equal(other, weights_of(run))
 
 
 def test_a_resumed_training_has_the_threads_that_it_began_with(whole, monkeypatch):
