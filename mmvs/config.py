@@ -419,7 +419,7 @@ class Training(Part):
     threads: int | None = Field(None, ge=1)  # of torch; None: torch's choice
     deterministic: bool = False  # on a GPU: the same weights at every run, more slowly (docs/reliability.md)
     validate_every: int = Field(1000, ge=1)  # steps; also how often a checkpoint is written
-    loggers: list[Literal["wandb", "mlflow"]] = []  # beside CSV and TensorBoard; offline: docs/tracking.md
+    loggers: list[Literal["wandb"]] = []  # beside CSV and TensorBoard; offline by default: docs/cluster.md
     validation_clips: int = Field(64, ge=1)  # drawn from the training videos and kept out of training
     hold_out: Literal["videos", "frames"] = "videos"  # validation: whole videos, or each video's last frames
 

@@ -1,16 +1,14 @@
-"""Where the curves of a training go: files beside the run, and the trackers that teams have."""
+"""Where the curves of a training go: files beside the run, and the tracker that a team has."""
 
 from __future__ import annotations
 
 import os
 from importlib.util import find_spec
 
-from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from mmvs.config import ConfigError, Experiment
 from mmvs.run_folder import RunFolder
-
-PACKAGES = {"wandb": "wandb", "mlflow": "mlflow-skinny"}  # of PyPI, by what is imported
 
 
 def loggers(experiment: Experiment, folder: RunFolder, part: str) -> list[Logger]:
@@ -18,25 +16,17 @@ def loggers(experiment: Experiment, folder: RunFolder, part: str) -> list[Logger
 
     part  names this part of a run that stopped and went on
 
-    Trackers write below the run's `logs` and send nothing, unless their own variables say where to:
-    WANDB_MODE=online, MLFLOW_TRACKING_URI. ConfigError where a tracker is not installed.
+    W&B writes below the run's `logs` and sends nothing, unless the user sets WANDB_MODE=online. ConfigError
+    where it is not installed.
     """
-    ours: list[Logger] = [
-        kind(folder.logs, name=None, version=part) for kind in (CSVLogger, TensorBoardLogger)
-    ]
-    return ours + [_tracker(name, experiment, folder) for name in experiment.training.loggers]
-
-
-def _tracker(name: str, experiment: Experiment, folder: RunFolder) -> Logger:
-    if find_spec(name) is None:
-        raise ConfigError(f"training.loggers: {name} is not installed: pip install {PACKAGES[name]}")
-    parameters = experiment.model_dump(mode="json")
-    if name == "mlflow":
-        where = os.environ.get("MLFLOW_TRACKING_URI") or (folder.logs / "mlflow").resolve().as_uri()
-        logger: Logger = MLFlowLogger("mmvs", run_name=experiment.run, tracking_uri=where)
-    else:
-        offline = os.environ.get("WANDB_MODE", "offline") != "online"
+    kinds = CSVLogger, TensorBoardLogger
+    found: list[Logger] = [kind(folder.logs, name=None, version=part) for kind in kinds]
+    if "wandb" in experiment.training.loggers:
+        if find_spec("wandb") is None:
+            raise ConfigError("training.loggers: wandb is not installed: pip install wandb")
         folder.logs.mkdir(parents=True, exist_ok=True)
-        logger = WandbLogger(experiment.run, folder.logs, offline=offline, project="mmvs")
-    logger.log_hyperparams(parameters)
-    return logger
+        offline = os.environ.get("WANDB_MODE", "offline") != "online"
+        tracker = WandbLogger(experiment.run, folder.logs, offline=offline, project="mmvs")
+        tracker.log_hyperparams(experiment.model_dump(mode="json"))
+        found.append(tracker)
+    return found
