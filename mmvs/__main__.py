@@ -409,7 +409,8 @@ def sweep(
     """Train a grid of parameters.
 
     With several seeds. Each cell is an experiment: a params file below params/<run>/sweep, a folder below
-    reports/<run>/sweep. Prints mean and 95 % interval over seeds, and writes reports/<run>/sweep.json.
+    reports/<run>/sweep. Prints mean and 95 % interval over seeds, and writes reports/<run>/sweep.json
+    and sweep.html.
 
     A second call goes on where the first stopped. Exit status 1 where a cell failed; the others go on.
 
@@ -425,6 +426,8 @@ def sweep(
     outcome = Outcome(cells, run(cells, cores, not quiet, profile))
     print(outcome.text())
     print(outcome.write_json())
+    if page := outcome.write_page():
+        print(page)
     raise typer.Exit(1 if outcome.failed else 0)
 
 

@@ -235,6 +235,16 @@ class RunFolder:
         return self.path / "explicit_motion.json"
 
     @property
+    def intervals(self) -> Path:
+        """Intervals of mean IoU over videos: what reports keep of samples.csv."""
+        return self.path / "intervals.json"
+
+    @property
+    def sweep(self) -> Path:
+        """Points and scores of a sweep of this experiment."""
+        return self.path / "sweep.json"
+
+    @property
     def flow_quality(self) -> Path:
         return self.path / "flow_quality.json"
 

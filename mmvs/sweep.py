@@ -27,6 +27,7 @@ from mmvs.config import ROOT, ConfigError, Experiment, NoDatesSafeLoader
 from mmvs.files import write_json, write_text
 from mmvs.processes import one_at_a_time
 from mmvs.report.comparison import Contender, aligned, difference, shown
+from mmvs.report.pages import render_sweep
 from mmvs.report.tables import kinds_first
 from mmvs.run_folder import Result, RunFolder
 
@@ -292,6 +293,12 @@ class Outcome:
         path = sweep_folder(self.cells).with_suffix(".json")
         write_json(path, {"points": points, "table": table, "failed": failed})
         return path
+
+    def write_page(self) -> Path | None:
+        """Write reports/<run>/sweep.html, after sweep.json; None where no cell has scores."""
+        if len(self.failed) == len(self.cells):
+            return None
+        return render_sweep(sweep_folder(self.cells).with_suffix(".json"))
 
 
 def _axis(text: str) -> tuple[str, list[Any]]:

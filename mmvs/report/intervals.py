@@ -5,6 +5,7 @@ Samples of one video are alike, so that the bootstrap draws videos, each with al
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from mmvs.files import write_json
 from mmvs.report.tables import half_width
 from mmvs.run_folder import ReportError, Result, RunFolder
 
@@ -41,6 +43,11 @@ class Estimate:
         if math.isnan(self.low):
             return f"{self.value:{sign}.3f}" + (f" [1 {self.unit}]" if self.count == 1 else "")
         return f"{self.value:{sign}.3f} [{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Estimate:
+        """The estimate that `record` wrote."""
+        return cls(**{name: math.nan if value is None else value for name, value in record.items()})
 
     def record(self) -> dict[str, Any]:
         """What a JSON file holds; null in place of NaN."""
@@ -121,6 +128,39 @@ def samples(folder: RunFolder, result: Result) -> pd.DataFrame | None:
     return table
 
 
+def of_run(folder: RunFolder) -> dict[str, dict[str, Estimate]]:
+    """Mean IoU of a run with its interval over videos: {data set: {kind: estimate}}.
+
+    Of its samples.csv, which git does not keep; the intervals stay in `intervals.json`, and come from there
+    where the table is missing. Empty where there is neither, or they are of other weights.
+    """
+    result = folder.result()
+    weights = result.provenance.weights
+    table = samples(folder, result)
+    if table is None:
+        try:
+            content = json.loads(folder.intervals.read_text(encoding="utf-8"))
+            kept = content["intervals"] if content["weights"] == weights else {}
+            return {
+                data_set: {kind: Estimate.of(record) for kind, record in kinds.items()}
+                for data_set, kinds in kept.items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+    found: dict[str, dict[str, Estimate]] = {}
+    for data_set in dict.fromkeys(table["data_set"]):
+        for kind in result.scores.get(data_set, {}):
+            rows = of_kind(table, data_set, kind)
+            if len(rows):
+                found.setdefault(data_set, {})[kind] = over_videos(rows["iou"], rows["video_id"])
+    record = {
+        data_set: {kind: estimate.record() for kind, estimate in kinds.items()}
+        for data_set, kinds in found.items()
+    }
+    write_json(folder.intervals, {"weights": weights, "intervals": record})
+    return found
+
+
 def expressions(folder: RunFolder, data_set: str) -> pd.DataFrame | None:
     """J, F and J&F of each expression of a data set's submission, as rows like those of `samples`.
 
@@ -147,9 +187,11 @@ def measured(table: pd.DataFrame, measure: str) -> pd.Series | None:
 
 
 def of_kind(table: pd.DataFrame, data_set: str, kind: str) -> pd.DataFrame:
-    """The samples of one data set and kind of sentences; kind "all" takes every one."""
+    """The samples of one data set and kind; "all" takes every one, "temporal" also "temporal-set"."""
     chosen = table["data_set"] == data_set
-    return table[chosen if kind == "all" else chosen & (table["kind"] == kind)]
+    if kind != "all":
+        chosen &= (table["kind"] == kind) | table["kind"].str.startswith(f"{kind}-")
+    return table[chosen]
 
 
 def paired(a: pd.DataFrame, b: pd.DataFrame, measure: str) -> Estimate | None:

@@ -5,54 +5,36 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from IPython.display import Image as DisplayImage
 from IPython.display import Markdown
-from jinja2 import Environment
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from nbformat import NotebookNode
 from PIL import Image
 
 from mmvs.config import ROOT, Experiment, resolve
 from mmvs.files import whole
+from mmvs.report import findings
 from mmvs.report.runs import as_page, as_readme, markdown, runs
+from mmvs.report.sweeps import SweepScores
+from mmvs.report.templates import TEMPLATES, template
 from mmvs.run_folder import ReportError, RunFolder
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1080px; margin: 2em auto;
-  padding: 0 1em; }
-h1, h2, h3 { line-height: 1.2; font-weight: 600; } h2 { margin-top: 2em; } a { color: #0b62a4; }
-table { border: 0; border-collapse: collapse; margin: 1em 0; font-size: 14px; display: block;
-  overflow-x: auto; }
-th, td { padding: .3em .8em; border: 0; border-bottom: 1px solid #e3e3e3; text-align: right;
-  vertical-align: top; }
-th:first-child, tbody th, td:first-child, td.text, th.text { text-align: left; }
-thead th { border-bottom: 2px solid #999; }
-tbody tr:hover { background: #f6f8fa; } img { max-width: 100%; height: auto; }
-.pale { color: #777; font-size: 13px; }
-.bad { color: #a40000; } .thumbnails img { height: 150px; margin: 0 1em 1em 0; border: 1px solid #e3e3e3; }
-pre { background: #f6f8fa; padding: .6em .9em; overflow-x: auto; border-radius: 4px;
-  font-size: 13px; line-height: 1.4; }
-.output pre { background: none; padding: .2em .9em; margin: .2em 0; } .prompt, .anchor-link { display: none; }
-"""
-
-PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title><style>{{ style }}</style></head><body>
-{{ body }}
-</body></html>
-"""
 
 
 # What the body of a page may hold, whatever the outputs of a notebook hold.
 ATTRIBUTES = {
-    **dict.fromkeys("b br code em i li ol p s strong sub sup tbody thead ul caption".split(), ()),
+    **dict.fromkeys(
+        "b br code em i li ol s strong sub sup tbody thead ul caption details summary".split(), ()
+    ),
+    "p": ("class",),
     **dict.fromkeys("blockquote del dd div dl dt h1 h2 h3 h4 h5 h6 hr pre span".split(), ("class", "id")),
     "a": ("class", "href"),
     "img": ("alt", "src"),
@@ -63,6 +45,11 @@ ATTRIBUTES = {
     "video": ("autoplay", "controls", "loop", "muted", "playsinline"),
     "source": ("src", "type"),
 }
+SET_UP = {"parameters", "injected-parameters"}  # tags of cells that papermill reads and writes
+MARKERS = re.compile(
+    r"(?m)^[ \t]*# (?:NBVAL_\w+|fmt: \w+)[ \t]*\n?|[ \t]*# fmt: \w+[ \t]*$"
+)  # for tests and tools
+EMPTY = re.compile(r"<td>\s*(?:NaN|nan|None|NaT)\s*</td>")
 EMBEDDED = {"img": "data:image/", "source": "data:video/"}  # a page opens offline: what it shows lies in it
 
 
@@ -70,11 +57,33 @@ def write_index(reports: Path) -> list[Path]:
     """Write index.html and README.md of a reports folder; returns their paths."""
     reports = Path(reports)
     reports.mkdir(parents=True, exist_ok=True)
+    for path in sorted(reports.glob("*/sweep.json")):
+        with suppress(ReportError):  # the index names it
+            render_sweep(path)
+    for path in sorted(reports.glob("*/[0-9][0-9]_*.ipynb")):  # of plain papermill
+        with suppress(ReportError):
+            if not path.with_suffix(".html").exists():
+                render(path)
     all_runs = runs(reports)
+    newest = findings.newest(reports, {run.name: run.result for run in all_runs if run.result})
     return [
-        _write(reports / "index.html", _page("Runs", as_page(all_runs))),
+        _write(reports / "index.html", _page("mmvs: reports", as_page(all_runs, newest))),
         _write(reports / "README.md", as_readme(all_runs)),
     ]
+
+
+def render_sweep(record: Path) -> Path:
+    """The sweep.json of a run as a page beside it, which opens offline; ReportError where it is damaged."""
+    record = resolve(record)
+    sweep = SweepScores.read(record)
+    picture = base64.b64encode(save(sweep.chart(), record.parent, "sweep").data).decode()
+    body = template("sweep.html").render(
+        sweep=sweep,
+        run=record.parent.name,
+        picture=picture,
+        table=Markup(_sanitise(sweep.table().to_html(border=0))),
+    )
+    return _write(record.with_suffix(".html"), _page(f"Sweep of {record.parent.name}", body))
 
 
 def render(notebook: Path) -> Path:
@@ -100,14 +109,65 @@ def render(notebook: Path) -> Path:
     _write(notebook, nbformat.writes(content) + "\n")
     for cell in content.cells:
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if _strip_scripts(o)]
-    body, _ = HTMLExporter(template_name="basic", exclude_input_prompt=True).from_notebook_node(content)
-    body = _sanitise(body)
+            cell.source = MARKERS.sub("", cell.source).strip("\n")
+            cell.outputs = [o for o in cell.outputs if _strip_scripts(o) and not _is_raw(o)]
+    finding = findings.of_page(RunFolder(notebook.parent), notebook.stem)
+    pieces = _arranged(content.cells, finding, RunFolder(notebook.parent))
+    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True)
+    body = "".join(
+        piece
+        if isinstance(piece, str)
+        else exporter.from_notebook_node(NotebookNode(content | {"cells": piece}))[0]
+        for piece in pieces
+    )
+    body = EMPTY.sub("<td></td>", _sanitise(body))
     heading = next(
         (c.source.splitlines()[0] for c in content.cells if c.source.startswith("# ")), notebook.stem
     )
     page = _page(heading.lstrip("# "), body, HtmlFormatter().get_style_defs(".highlight"))
     return _write(notebook.with_suffix(".html"), page)
+
+
+def _arranged(cells: list[Any], finding: findings.Finding, folder: RunFolder) -> list[str | list[Any]]:
+    """The cells in the order of a page: title, finding and its figure, the rest; set-up folded at the end."""
+    first_code = next((i for i, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
+    title, rest = cells[:first_code], cells[first_code:]
+    folded = [cell for cell in rest if SET_UP & set(cell.metadata.get("tags", ())) or _imports(cell)]
+    rest = [cell for cell in rest if cell not in folded]
+    pieces: list[str | list[Any]] = [title]
+    if finding.sentence:
+        pieces.append(f'<p class="finding">{Markup.escape(finding.sentence)}</p>')
+    if finding.figure and (picture := _take(rest, folder.figures / f"{finding.figure}.png")):
+        alt = Markup.escape(finding.figure.replace("_", " "))
+        pieces.append(f'<p><img alt="{alt}" src="data:image/png;base64,{picture}"></p>')
+    pieces.append(rest)
+    if folded:
+        pieces += ["<details><summary>Parameters and imports</summary>", folded, "</details>"]
+    return pieces
+
+
+def _imports(cell: Any) -> bool:
+    lines = [line for line in cell.source.splitlines() if line.strip()]
+    return (
+        cell.cell_type == "code" and bool(lines) and all(re.match(r"(import|from) ", line) for line in lines)
+    )
+
+
+def _take(cells: list[Any], path: Path) -> str | None:
+    """A figure as base64, taken out of the output that shows it; None where no cell shows it."""
+    drawn = base64.b64encode(path.read_bytes()).decode()
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            if output.get("data", {}).get("image/png", "").replace("\n", "") == drawn:
+                cell.outputs.remove(output)
+                return drawn
+    return None
+
+
+def _is_raw(output: Any) -> bool:
+    """Is it the bare value of a cell, which nothing but its type made readable?"""
+    data = output.get("data")
+    return data is not None and set(data) == {"text/plain"} and data["text/plain"].lstrip()[:1] in "{[(<'"
 
 
 def save(figure: Figure, folder: Path, name: str, colours: int | None = 256) -> DisplayImage:
@@ -193,8 +253,8 @@ def _strip_bars(output: Any) -> bool:
 
 
 def _page(title: str, body: str, style: str = "") -> str:
-    environment = Environment(autoescape=True)
-    return environment.from_string(PAGE).render(title=title, body=Markup(body), style=Markup(style + STYLE))
+    own = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    return template("page.html").render(title=title, body=Markup(body), style=Markup(style + own))
 
 
 def _write(path: Path, content: str | bytes) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,43 +11,34 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment
+from PIL import Image
 
 from mmvs.config import LADDER, ROOT, SWITCHES
+from mmvs.report import intervals
+from mmvs.report.findings import Finding
+from mmvs.report.intervals import Estimate
+from mmvs.report.sweeps import SweepScores
 from mmvs.report.tables import kinds_first
+from mmvs.report.templates import template
 from mmvs.run_folder import ReportError, Result, RunFolder, Scores
 
-# A run shows the first two of these figures that it has.
-THUMBNAILS = ("scores", "ladder", "cases-motion", "curves", "strips", "language")
-
-
-INDEX = """<h1>Runs</h1>
-<p>Every experiment with results under <code>reports/</code>.
-Scores are mean IoU on the run's first data set.</p>
-<table><thead><tr><th>run</th><th class="text">data set</th>
-{% for kind in kinds %}<th>{{ kind }}</th>{% endfor %}
-<th>seed</th><th class="text">date</th><th class="text">commit</th></tr></thead><tbody>
-{% for run in runs %}<tr><td><a href="#{{ run.name }}">{{ run.name }}</a></td>
-{% if run.scores %}<td class="text">{{ run.data_set }}</td>
-{% for kind in kinds %}<td>{{ run.score(kind) }}</td>{% endfor %}
-<td>{{ run.seed }}</td><td class="text">{{ run.date }}</td><td class="text">{{ run.commit }}</td>
-{% else %}<td class="text {{ 'bad' if run.problem }}" colspan="{{ kinds|length + 4 }}">
-{{ run.state }}</td>{% endif %}</tr>
-{% else %}<tr><td>no run yet: <code>make report</code></td></tr>{% endfor %}
-</tbody></table>
-{% for run in runs %}<h2 id="{{ run.name }}">{{ run.name }}</h2>
-{% if run.problem %}<p class="bad">{{ run.problem }}</p>{% endif %}
-<p class="pale">{{ run.parameters }}</p>
-<p>{% for text, link in run.links.items() %}<a href="{{ link }}">{{ text }}</a>
-{{- " · " if not loop.last }} {% endfor %}</p>
-<p class="thumbnails">{% for link in run.thumbnails -%}
-<a href="{{ link }}"><img src="{{ link }}" alt="{{ link }}"></a>
-{% endfor %}</p>{% endfor %}"""
+# A run shows the first of these figures that it has.
+THUMBNAILS = (
+    "cases-temporal-order",
+    "cases-motion",
+    "cases-all",
+    "explicit_motion",
+    "strips",
+    "language",
+    "score",
+)
+THUMBNAIL = (560, 300)  # pixels at most: twice what the page gives it, for screens of high density
 
 
 LIST = """# Runs
 
 Every experiment with results in this folder; the same list with pictures: [index.html](index.html).
-Scores are mean IoU on the run's first data set.
+Scores are mean IoU on the run's first data set, with 95 % intervals over videos.
 
 | run | data set |{% for kind in kinds %} {{ kind }} |{% endfor %} parameters | date | commit | pages |
 |---|---|{% for kind in kinds %}---:|{% endfor %}---|---|---|---|
@@ -57,6 +50,16 @@ Scores are mean IoU on the run's first data set.
 {% endfor %}"""
 
 
+@dataclass(frozen=True)
+class Bar:
+    """One line of a run's chart in the index."""
+
+    name: str
+    value: float
+    text: str
+    floor: bool = False  # a control, which is no result
+
+
 @dataclass
 class Run:
     """One folder under reports/, as the lists show it."""
@@ -65,7 +68,9 @@ class Run:
     result: Result | None = None
     problem: str = ""  # why its metrics.json is unreadable
     links: dict[str, str] = field(default_factory=dict)  # text -> relative link, quoted
-    thumbnails: list[str] = field(default_factory=list)  # relative links, quoted
+    picture: str = ""  # a small JPEG, base64
+    intervals: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    sweep: SweepScores | None = None
 
     @property
     def scores(self) -> Scores:
@@ -73,7 +78,29 @@ class Run:
 
     @property
     def data_set(self) -> str:
-        return next(iter(self.scores), "")
+        return self.sweep.data_set if self.sweep else next(iter(self.scores), "")
+
+    @property
+    def headline(self) -> float | None:
+        """The score that sorts runs."""
+        return self.bars[0].value if self.bars else None
+
+    @property
+    def measure(self) -> str:
+        """What the bars show."""
+        if self.sweep:
+            return f"{self.sweep.name} by point of the sweep, mean of its seeds"
+        return "mean IoU by kind of sentence"
+
+    @property
+    def bars(self) -> list[Bar]:
+        """The points of a sweep and its controls; else the kinds of sentences."""
+        if self.sweep:
+            points = [Bar(name, one.value, one.text()) for name, one in self.sweep.points.items()]
+            return points + [Bar(n, value, f"{value:.3f}", True) for n, value in self.sweep.floors.items()]
+        kinds = self.scores.get(self.data_set, {})
+        named = {kind: kinds[kind].get("mean_iou") for kind in kinds_first(kinds)}
+        return [Bar(kind, value, self.score(kind)) for kind, value in named.items() if value is not None]
 
     @property
     def state(self) -> str:
@@ -122,7 +149,8 @@ class Run:
 
     def score(self, kind: str) -> str:
         value = self.scores.get(self.data_set, {}).get(kind, {}).get("mean_iou")
-        return "" if value is None else f"{value:.3f}"
+        estimate = self.intervals.get(self.data_set, {}).get(kind)
+        return "" if value is None else f"{value:.3f}" if estimate is None else estimate.text()
 
 
 def _joined(data_sets: Any) -> Any:
@@ -141,23 +169,42 @@ def runs(reports: Path) -> list[Run]:
     folders = (p for p in Path(reports).iterdir() if p.is_dir())
     for path in sorted(p for p in folders if not p.name.startswith("smoke")):
         folder = RunFolder(path)
-        if not (folder.is_scored() or folder.notebooks):
+        if not (folder.is_scored() or folder.notebooks or folder.sweep.exists()):
             continue
         run = Run(folder.name)
         try:
             run.result = folder.result() if folder.is_scored() else None
+            run.intervals = intervals.of_run(folder) if folder.is_scored() else {}
+            run.sweep = SweepScores.read(folder.sweep) if folder.sweep.exists() else None
         except ReportError as error:
             run.problem = str(error).replace(f"{reports}{os.sep}", "")
         pages = [p.with_suffix(".html") if p.with_suffix(".html").exists() else p for p in folder.notebooks]
-        files = [*pages, folder.metrics, folder.ladder, folder.flow_quality]
+        sweep = folder.sweep.with_suffix(".html")
+        files = [*pages, sweep, folder.sweep, folder.metrics, folder.ladder, folder.flow_quality]
         run.links = {p.name.removesuffix(".html"): _link(p, reports) for p in files if p.exists()}
         params = ROOT / "params" / f"{folder.name}.yaml"
         if params.exists() and Path(reports).resolve() == ROOT / "reports":
             run.links["parameters"] = f"../params/{params.name}"
-        pictures = [folder.figures / f"{name}.png" for name in THUMBNAILS]
-        run.thumbnails = [_link(p, reports) for p in pictures if p.exists()][:2]
+        pictures = (folder.figures / f"{name}.png" for name in THUMBNAILS)
+        run.picture = next((_thumbnail(path) for path in pictures if path.exists()), "")
         all_runs.append(run)
     return all_runs
+
+
+def _thumbnail(path: Path) -> str:
+    """The upper part of a picture, as large as the index shows it; base64. Empty of what is no picture."""
+    try:
+        with Image.open(path) as picture:
+            rgb = picture.convert("RGB")
+    except OSError:
+        return ""
+    rgb = rgb.resize(
+        (THUMBNAIL[0], max(1, round(rgb.height * THUMBNAIL[0] / rgb.width))), Image.Resampling.LANCZOS
+    )
+    rgb = rgb.crop((0, 0, rgb.width, min(rgb.height, THUMBNAIL[1])))
+    packed = io.BytesIO()
+    rgb.save(packed, "JPEG", quality=80, optimize=True)
+    return base64.b64encode(packed.getvalue()).decode()
 
 
 def _link(path: Path, reports: Path) -> str:
@@ -173,9 +220,12 @@ def markdown(value: Any) -> Any:
     return " ".join(escaped.replace("<", "&lt;").splitlines())
 
 
-def as_page(runs: list[Run]) -> str:
-    """The body of reports/index.html."""
-    return Environment(autoescape=True).from_string(INDEX).render(runs=runs, kinds=_kinds(runs))
+def as_page(runs: list[Run], finding: tuple[str, Finding] | None = None) -> str:
+    """The body of reports/index.html; finding: of a page, by its path."""
+    groups: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: not run.data_set):  # those without scores come last
+        groups.setdefault(run.data_set or "without scores", []).append(run)
+    return template("index.html").render(groups=groups, finding=finding)
 
 
 def as_readme(runs: list[Run]) -> str:
