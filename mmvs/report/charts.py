@@ -14,12 +14,12 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.text import Text
 
 from mmvs.config import LADDER, SYSTEMS
 from mmvs.report.survey import frequent_words
 from mmvs.report.tables import KINDS, half_width, kinds_first
+from mmvs.video.colours import of_sentences
 
 DPI = 110
 _bright = sns.color_palette("colorblind")
@@ -56,13 +56,19 @@ def overview(samples: pd.DataFrame) -> Figure:
     return without_formulas(figure)
 
 
-def confidence(table: pd.DataFrame) -> Figure:
-    """How sure a network is of every sentence's mask, over time: a `confidence.csv` of `mmvs segment`."""
+def mask_scores(table: pd.DataFrame) -> Figure:
+    """Score and size of every sentence's mask over time, as `mmvs segment` writes them, in its colour."""
+    names = list(dict.fromkeys(table["sentence"]))
+    palette = {
+        name: tuple(c / 255 for c in rgb) for name, rgb in zip(names, of_sentences(len(names)), strict=True)
+    }
     figure, axes = plt.subplots(2, 1, figsize=(9, 4.2), sharex=True, layout="constrained")
-    for axis, column, label in zip(axes, ("confidence", "area"), ("confidence", "area, %"), strict=True):
+    for axis, column, label in zip(axes, ("score", "area"), ("score", "area, %"), strict=True):
         of_mask = table.assign(area=100 * table["area"])
-        sns.lineplot(of_mask, x="time", y=column, hue="sentence", ax=axis, legend=axis is axes[0])
-        axis.set(xlabel="seconds", ylabel=label, ylim=(0, 1.02) if column == "confidence" else (0, None))
+        sns.lineplot(
+            of_mask, x="time", y=column, hue="sentence", palette=palette, ax=axis, legend=axis is axes[0]
+        )
+        axis.set(xlabel="seconds", ylabel=label, ylim=(0, 1.02) if column == "score" else (0, None))
     _legend_above(axes[0], 1)
     plt.close(figure)
     return without_formulas(figure)
@@ -108,35 +114,51 @@ def curves(log: pd.DataFrame) -> Figure:
 
 
 def score_bars(scores: pd.DataFrame) -> Figure:
-    """tables.scores as bars per data set and kind.
+    """tables.scores as bars: a row of panels a data set, a bar a kind of sentences.
 
-    Mean IoU above. Below, how often the network selected the right object, with a dash for chance.
+    Mean IoU on the left, with its interval where the table has one; on the right how often the network
+    selected the right object, with a dash for chance.
     """
     panels = {"mean IoU": "mean IoU", "selection": "right object selected"}
     panels = {column: label for column, label in panels.items() if column in scores}
-    shape = (max(6.0, 0.62 * len(scores) + 1.5), 2.6 * len(panels) + 0.4)
-    figure, axes = plt.subplots(len(panels), 1, figsize=shape, sharex=True, squeeze=False)
     names = list(dict.fromkeys(scores.index.get_level_values(0)))
     kinds = kinds_first(scores.index.get_level_values(1))
-    starts = {name: n * (len(kinds) + 1) for n, name in enumerate(names)}
-    places = np.array([starts[name] + kinds.index(kind) for name, kind in scores.index])
-    colours = [COLOURS.get(kind, COLOURS["all"]) for _, kind in scores.index]
-    for axis, (column, label) in zip(axes[:, 0], panels.items(), strict=True):
-        bars = axis.bar(places, scores[column], width=0.85, color=colours)
-        axis.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
-        axis.set(ylabel=label, ylim=(0, 1.08), yticks=np.arange(0, 1.01, 0.25))
-        axis.grid(axis="x", visible=False)
-    if {"selection", "chance"} <= set(scores):
-        axes[-1, 0].scatter(places, scores["chance"], marker="_", s=190, color="white", lw=2.5, zorder=3)
-        axes[-1, 0].scatter(
-            places, scores["chance"], marker="_", s=190, color="black", label="chance", zorder=3
-        )
-        axes[-1, 0].legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    middles = [start + (len(kinds) - 1) / 2 for start in starts.values()]
-    axes[-1, 0].set_xticks(middles, [name.replace("-", "\n", 1) for name in names])
-    swatches = [Patch(color=COLOURS.get(kind, COLOURS["all"]), label=kind) for kind in kinds]
-    axes[0, 0].legend(handles=swatches, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    return finish(without_formulas(figure))
+    figure, axes = plt.subplots(
+        len(names),
+        len(panels),
+        figsize=(5.2 * len(panels) + 1.2, (0.27 * len(kinds) + 0.75) * len(names)),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for name, row in zip(names, axes, strict=True):
+        own = scores.loc[name]
+        places = [kinds.index(kind) for kind in own.index]
+        colours = [COLOURS.get(kind, COLOURS["all"]) for kind in own.index]
+        for axis, column in zip(row, panels, strict=True):
+            axis.barh(places, own[column], height=0.8, color=colours)
+            ends = own[column].to_numpy()
+            if column == "mean IoU" and {"low", "high"} <= set(own):
+                whiskers = [own[column] - own["low"], own["high"] - own[column]]
+                axis.errorbar(own[column], places, xerr=whiskers, fmt="none", color="black", capsize=2, lw=1)
+                ends = np.fmax(ends, own["high"])
+            for place, end, value in zip(places, ends, own[column], strict=True):
+                axis.text(end + 0.012, place, f"{value:.2f}", va="center", fontsize=9)
+            axis.set(xlim=(0, 1.1), xticks=np.arange(0, 1.01, 0.25))
+            axis.grid(axis="y", visible=False)
+            axis.set_title(name, fontsize=10, loc="left")
+        if {"selection", "chance"} <= set(scores):
+            row[-1].scatter(own["chance"], places, marker="|", s=120, color="white", lw=3, zorder=3)
+            row[-1].scatter(own["chance"], places, marker="|", s=120, color="black", label="chance", zorder=4)
+    axes[0, 0].set_yticks(range(len(kinds)), kinds)
+    axes[0, 0].set_ylim(len(kinds) - 0.4, -0.6)
+    for axis, label in zip(axes[-1], panels.values(), strict=True):
+        axis.set_xlabel(label)
+    if axes[0, -1].get_legend_handles_labels()[0]:
+        axes[0, -1].legend(fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderpad=0)
+    plt.close(figure)
+    return without_formulas(figure)
 
 
 def comparison_bars(table: pd.DataFrame, ylabel: str = "mean IoU") -> Figure:

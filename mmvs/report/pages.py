@@ -28,7 +28,6 @@ from mmvs.report.sweeps import SweepScores
 from mmvs.report.templates import TEMPLATES, template
 from mmvs.run_folder import ReportError, RunFolder
 
-
 # What the body of a page may hold, whatever the outputs of a notebook hold.
 ATTRIBUTES = {
     **dict.fromkeys(
@@ -81,7 +80,7 @@ def render_sweep(record: Path) -> Path:
         sweep=sweep,
         run=record.parent.name,
         picture=picture,
-        table=Markup(_sanitise(sweep.table().to_html(border=0))),
+        table=Markup(_sanitise(sweep.table().to_html(border=0, index_names=False))),
     )
     return _write(record.with_suffix(".html"), _page(f"Sweep of {record.parent.name}", body))
 

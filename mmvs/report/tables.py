@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,11 @@ def kinds_first(names: Any) -> list[str]:
     return first + sorted(names - set(first))
 
 
-def scores(result: Result) -> pd.DataFrame:
-    """A result as a table: one row per (data set, sentences), one column per measure it holds."""
+def scores(result: Result, estimates: Mapping[str, Mapping[str, Any]] | None = None) -> pd.DataFrame:
+    """A result as a table: one row per (data set, sentences), one column per measure it holds.
+
+    estimates  of mean IoU, as intervals.of_run has them: `low` and `high` then hold the 95 % interval
+    """
     rows = {
         (data_set, kind): {MEASURES[key]: kinds[kind].get(key, np.nan) for key in MEASURES}
         for data_set, kinds in result.scores.items()
@@ -47,6 +51,11 @@ def scores(result: Result) -> pd.DataFrame:
     }
     table = pd.DataFrame.from_dict(rows, orient="index").dropna(axis="columns", how="all")
     table.index = pd.MultiIndex.from_tuples(table.index, names=["data set", "sentences"])
+    ends = {place: (estimates or {}).get(place[0], {}).get(place[1]) for place in rows}
+    if any(ends.values()) and "mean IoU" in table:
+        for column in ("high", "low"):
+            values = [getattr(one, column) if one else np.nan for one in ends.values()]
+            table.insert(table.columns.get_loc("mean IoU") + 1, column, values)
     return table.astype({"samples": int}) if "samples" in table else table
 
 

@@ -14,9 +14,8 @@ import numpy as np
 
 from mmvs.files import remove_partial, whole
 from mmvs.segmenter.legend import draw_legend
+from mmvs.video.colours import of_sentences
 
-# The colour-blind can tell them apart too (after Okabe & Ito 2008). More sentences than colours begin anew.
-COLOURS = [(230, 85, 13), (0, 158, 255), (240, 228, 66), (0, 190, 130), (204, 121, 220), (86, 60, 200)]
 ALPHA = 0.5
 LARGEST, SMALLEST = 1920, 320  # pixels: 8k shrinks, 64 x 64 grows, and the legend stays readable
 CLOCK = Fraction(1, 90_000)  # seconds a tick: of MPEG, fine enough for any frame rate
@@ -47,7 +46,7 @@ class Overlay:
         else:
             scale = max(1, min(math.ceil(SMALLEST / width), int(LARGEST / longest)))
         self.size = max(1, round(height * scale)), max(1, round(width * scale))
-        self.colours = [COLOURS[n % len(COLOURS)] for n in range(len(sentences))]
+        self.colours = of_sentences(len(sentences))
         full_width = _even(max(self.size[1], SMALLEST))
         self.legend = draw_legend(sentences, self.colours, full_width, listed_in)
 

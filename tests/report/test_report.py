@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 
@@ -17,6 +18,7 @@ from PIL import Image
 
 from mmvs.config import LADDER, ROOT, experiment
 from mmvs.report import charts, cited_scores, pages, pictures, runs, sentence_survey, survey, tables
+from mmvs.report.intervals import Estimate
 from mmvs.run_folder import ReportError, Result
 from mmvs.schema import Example, Sample
 from mmvs.verify.findings import Finding, Verification
@@ -26,8 +28,12 @@ EVIL = "<script>alert(1)</script>"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
+MEASURES = ("selection_accuracy", "selection_chance")
+
+
 def result(mean_iou=0.8, data_set="shapes-test", steps=700, **provenance):
     kinds = {"motion": {"mean_iou": 0.9, "samples": 3}, "all": {"mean_iou": mean_iou, "samples": 8}}
+    kinds["all"] |= {name: provenance.pop(name) for name in MEASURES if name in provenance}
     parameters = {"model": {**LADDER["B+M"], "width": 48}, "training": {"steps": 700}}
     return tiny.result({data_set: kinds}, steps, **{"parameters": parameters, **provenance})
 
@@ -274,20 +280,34 @@ def heights(axis) -> list[float]:
     return [bar.get_height() for bar in axis.patches if bar.get_height()]
 
 
+def widths(axis) -> list[float]:
+    return [bar.get_width() for bar in axis.patches if bar.get_width()]
+
+
 def test_score_bars_are_the_table():
     table = tables.scores(result())
     figure = charts.score_bars(table)
-    assert heights(figure.axes[0]) == [0.8, 0.9]
-    assert {"0.80", "0.90", "motion", "shapes\ntest"} <= set(texts(figure))
+    assert widths(figure.axes[0]) == [0.8, 0.9]
+    assert {"0.80", "0.90", "motion", "shapes-test", "mean IoU"} <= set(texts(figure))
     assert not matplotlib.pyplot.get_fignums(), "left open, a notebook would show it twice"
 
 
 def test_score_bars_mark_selection_and_chance():
     table = tables.scores(result()).assign(selection=[0.7, 0.6], chance=[0.25, 0.3])
     scores, selection = charts.score_bars(table).axes
-    assert heights(scores) == [0.8, 0.9] and heights(selection) == [0.7, 0.6]
-    dashes = [tuple(c.get_offsets()[:, 1]) for c in selection.collections]
+    assert widths(scores) == [0.8, 0.9] and widths(selection) == [0.7, 0.6]
+    dashes = [tuple(c.get_offsets()[:, 0]) for c in selection.collections]
     assert dashes and set(dashes) == {(0.25, 0.3)}
+
+
+def test_scores_have_the_intervals_that_are_known():
+    known = {"shapes-test": {"all": Estimate(0.8, 0.7, 0.85, 12)}}
+    table = tables.scores(result(), known)
+    assert list(table)[:3] == ["mean IoU", "low", "high"]
+    assert table.loc[("shapes-test", "all"), ["low", "high"]].tolist() == [0.7, 0.85]
+    assert np.isnan(table.loc[("shapes-test", "motion"), "low"])
+    (whiskers,) = charts.score_bars(table).axes[0].containers[-1].lines[2]
+    assert whiskers.get_segments()[0][:, 0].tolist() == pytest.approx([0.7, 0.85])
 
 
 def test_compared_bars_are_one_group_a_kind():
@@ -523,9 +543,9 @@ def test_unfinished_and_corrupt_runs_are_said_to_be(reports):
     nbformat.write(new_notebook(), reports / "asked" / "06_your_video.ipynb")
     html, readme = index_pages(reports)
     assert re.search(r"^\| asked \| a video, without a truth", readme, re.MULTILINE)
-    assert re.search(r'href="#going".*\n.*\nunfinished: no metrics.json yet', html)
+    assert re.search(r"<h3>going</h3>\n<p>unfinished: no metrics.json yet</p>", html)
     assert re.search(r"^\| going \| unfinished: no metrics.json yet \|", readme, re.MULTILINE)
-    assert html.count("broken/metrics.json is not JSON") == 2, "in the table and beside its heading"
+    assert re.search(r'<p class="bad">broken/metrics.json is not JSON', html)
     assert re.search(r"^\| broken \| .*broken/metrics.json is not JSON", readme, re.MULTILINE)
 
 
@@ -540,13 +560,9 @@ def test_a_run_that_only_looks_at_data_is_not_unfinished(tmp_path):
 
 def test_links_and_pictures_exist(reports):
     html, readme = index_pages(reports)
-    links = re.findall(r'(?:href|src)="([^"#]+)"', html)
-    assert {
-        "full/03_train.html",
-        "full/ladder.json",
-        "full/figures/scores.png",
-        "going/03_train.ipynb",
-    } <= set(links)
+    links = [link for link in re.findall(r'(?:href|src)="([^"#]+)"', html) if not link.startswith("data:")]
+    assert {"full/03_train.html", "full/ladder.json", "going/03_train.html"} <= set(links)
+    assert "data:image/jpeg;base64," in html
     assert "full/03_train.ipynb" not in links, "its page stands for it"
     for link in links + re.findall(r"\]\(([^)&]+)\)", readme):
         if "script" not in link and link != "index.html":
@@ -557,7 +573,7 @@ def test_names_from_outside_open_no_tag_and_no_cell(reports):
     html, readme = index_pages(reports)
     for page in (html, readme):
         for tag in ("<script", "<b>", "<i>", "<u>"):
-            assert tag not in page
+            assert tag not in page.replace("<script>\nconst field", "")
     assert "&lt;script&gt;" in html and "&lt;script>" in readme
     rows = [line for line in readme.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + 4, "heading, rule and four runs"
@@ -576,6 +592,21 @@ def test_damage_inside_a_file_does_not_stop_the_list(reports):
         write(reports / f"damaged{number}", content)
     for page in index_pages(reports):
         assert all(f"damaged{number}" in page for number in range(len(damaged)))
+
+
+def test_runs_stand_by_data_set_with_what_a_script_sorts_and_filters_by(reports):
+    html, _ = index_pages(reports)
+    assert html.index("<h2>shapes-test</h2>") < html.index("<h2>without scores</h2>")
+    assert re.search(r'<article id="full" data-name="full" data-date="2024-05-06"\ndata-score="0.8">', html)
+    assert html.count("<script>") == 1 and "https://" not in html
+
+
+def test_a_page_that_papermill_wrote_alone_is_rendered(reports):
+    nbformat.write(
+        new_notebook(cells=[new_markdown_cell("# Alone")]), reports / "going" / "05_qualitative.ipynb"
+    )
+    html, _ = index_pages(reports)
+    assert 'href="going/05_qualitative.html"' in html and (reports / "going/05_qualitative.html").exists()
 
 
 def test_no_runs_yet(tmp_path):
@@ -620,6 +651,43 @@ def test_a_notebook_becomes_one_file_that_opens_offline(tmp_path):
         assert "said" in text
     for outside in ("<script", "<link", "@import", "<iframe", "http://", "https://", "url("):
         assert outside not in html.lower(), outside
+
+
+def test_a_page_begins_with_its_finding_and_ends_with_its_set_up(tmp_path):
+    write(tmp_path / "full", result(selection_accuracy=0.9, selection_chance=0.25))
+    figure = charts.score_bars(tables.scores(result()))
+    image = pages.save(figure, tmp_path / "full", "scores")
+    shown = new_output("execute_result", data={"image/png": base64.b64encode(image.data).decode()})
+    raw = new_output("execute_result", data={"text/plain": "{'a': 1}"})
+    parameters = new_code_cell('run = "x"  # of papermill')
+    parameters.metadata["tags"] = ["parameters"]
+    cells_ = [
+        new_markdown_cell("# Title"),
+        parameters,
+        new_code_cell("import pandas as pd\n\nfrom mmvs import config"),
+        new_markdown_cell("## Scores"),
+        new_code_cell("# NBVAL_CHECK_OUTPUT\nx = 1  # fmt: skip", outputs=[raw]),
+        new_code_cell("figure", outputs=[shown]),
+    ]
+    path = tmp_path / "full" / "03_train.ipynb"
+    nbformat.write(new_notebook(cells=cells_), path)
+    html = pages.render(path).read_text()
+    body = html[html.index("<body>") :]
+    order = ["Title", 'class="finding"', "data:image/png", "<h2", "<details>", "papermill"]
+    assert [body.index(part) for part in order] == sorted(body.index(part) for part in order)
+    assert "Mean IoU 0.800 on shapes-test, the right object selected in 90% (chance: 25%)." in body
+    assert body.count("data:image/png") == 1 and body.index("pandas") > body.index("<details>")
+    for hidden in ("NBVAL", "fmt: skip", "&#39;a&#39;", "'a'"):
+        assert hidden not in body
+
+
+def test_tables_show_nothing_where_nothing_is(tmp_path):
+    table = pd.DataFrame({"a": [np.nan, 1.5]}).to_html()
+    cell = new_code_cell("table", outputs=[new_output("execute_result", data={"text/html": table})])
+    path = tmp_path / "page.ipynb"
+    nbformat.write(new_notebook(cells=[cell]), path)
+    html = pages.render(path).read_text()
+    assert "<td></td>" in html and "NaN" not in html and "<td>1.5</td>" in html
 
 
 def test_sentences_and_names_from_outside_reach_a_page_escaped(tmp_path):
