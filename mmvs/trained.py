@@ -70,6 +70,7 @@ for answer in segmenter.segment("video.mp4", ["the red circle that goes up"]):
   title     = {Modeling Motion with Multi-Modal Features for Text-Based Video Segmentation},
   author    = {Zhao, Wangbo and Wang, Kai and Chu, Xiangxiang and Xue, Fuzhao and Wang, Xinchao and You, Yang},
   booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  pages     = {11737--11746},
   year      = {2022}
 }
 ```
