@@ -56,19 +56,20 @@ for answer in segmenter.segment("video.mp4", ["the red circle that goes up"]):
 {{ scores }}
 ## Limits
 
-- It has seen `{{ data }}` and nothing else: other scenes, and sentences of another kind, are beyond it. It gives
-  them a mask all the same. `mmvs segment` names the words that training never showed.
-- Confidence is the mean foreground probability inside a mask. It is not calibrated: a mask of the wrong object
-  can have a high one.
-- A sentence is answered in each frame from {{ frames }} frames around it. Objects are not tracked, and nothing says
-  that the video has no such object.
+- It has seen `{{ data }}` and nothing else: other scenes, and sentences of another kind, are beyond it. It
+  gives them a mask all the same. `mmvs segment` names the words that training never showed.
+- Confidence is the mean foreground probability inside a mask. It is not calibrated: a mask of the wrong
+  object can have a high one.
+- A sentence is answered in each frame from {{ frames }} frames around it. Objects are not tracked, and nothing
+  says that the video has no such object.
 
 ## Citation
 
 ```bibtex
 @inproceedings{zhao2022modeling,
   title     = {Modeling Motion with Multi-Modal Features for Text-Based Video Segmentation},
-  author    = {Zhao, Wangbo and Wang, Kai and Chu, Xiangxiang and Xue, Fuzhao and Wang, Xinchao and You, Yang},
+  author    = {Zhao, Wangbo and Wang, Kai and Chu, Xiangxiang and Xue, Fuzhao and Wang, Xinchao and
+               You, Yang},
   booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition},
   pages     = {11737--11746},
   year      = {2022}
@@ -77,8 +78,8 @@ for answer in segmenter.segment("video.mp4", ["the red circle that goes up"]):
 
 ## Licence
 
-MIT, as the code. Data that it was trained on, and pretrained weights that it started from, may have terms of their
-own; moving shapes, the embedded data set, has none.
+MIT, as the code. Data that it was trained on, and pretrained weights that it started from, may have terms of
+their own; moving shapes, the embedded data set, has none.
 """
 
 
@@ -286,12 +287,16 @@ def _scores(experiment: Experiment) -> str:
     for name, kinds in scores.items():
         means = (f"{kinds[kind]['mean_iou']:.2f}" if kind in kinds else "" for kind in columns)
         lines.append(f"| `{name}` | {' | '.join(means)} |")
-    samples = ", ".join(f"{kinds['all']['samples']:,} of `{name}`" for name, kinds in scores.items())
+    counts = {name: scores[name]["all"]["samples"] for name in experiment.data.evaluate_on if name in scores}
     origin = result.provenance
-    lines += ["", f"Samples: {samples}. `-shuffled`: sentences of other clips; `-backwards`: windows reversed."]
     lines += [
-        f"Source: `metrics.json` of the run `{result.run}`, {result.steps:,} steps, seed {origin.seed}, commit "
-        f"{origin.commit or 'unknown'}, by `{origin.command}`. One seed: how far seeds spread is not in here.",
+        "",
+        f"Samples: {', '.join(f'{count:,} of `{name}`' for name, count in counts.items())}. The controls have",
+        "the same: `-shuffled`, sentences of other clips; `-backwards`, windows that run backwards.",
+        "",
+        f"Source: `metrics.json` of the run `{result.run}`, {result.steps:,} steps, seed {origin.seed}, commit",
+        f"{origin.commit or 'unknown'}, by `{origin.command}`.",
+        "One seed: how far seeds spread is not in here.",
     ]
     return "\n".join(lines) + "\n"
 

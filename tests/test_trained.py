@@ -67,7 +67,7 @@ def test_the_card_has_scores_with_their_source_limits_citation_and_licence():
     """Of the model that comes along, as `save_pretrained` would write it now."""
     trained = TrainedNetwork.from_run(EMBEDDED)
     card = (resolve(EMBEDDED) / "README.md").read_text()
-    assert card == str(trained.generate_model_card()), "save the card anew: docs/contributing.md says how"
+    assert card == str(trained.generate_model_card()), "save the card anew: CONTRIBUTING.md says how"
     result = RunFolder.of(trained.experiment).result()
     row = next(line for line in card.splitlines() if line.startswith("| `moving_shapes-test` |"))
     means = [f"{kind['mean_iou']:.2f}" for kind in result.scores["moving_shapes-test"].values()]

@@ -1,7 +1,7 @@
 """The clip and the animation at the top of README: python docs/media/make.py
 
-The clip is test clip 4 of moving shapes, which the embedded model was not trained on. It was chosen because its
-objects look alike and the model answers all sentences. Where shapes.mp4 is there, it is kept.
+The clip is test clip 4 of moving shapes, which the embedded model was not trained on. It was chosen: its
+objects look alike, and the model answers all three sentences. Where shapes.mp4 is there, it is kept.
 """
 
 from pathlib import Path
@@ -18,7 +18,8 @@ from mmvs.video.files import write_video
 HERE = Path(__file__).parent
 CLIP = 4
 SENTENCES = ["the circle that moves to the right", "the yellow circle falling", "the circle going leftwards"]
-SCALE, CAPTION, FONT = 6, 44, 20  # each pixel of the clip's 64 x 64 is a square of 6 x 6; pixels of the picture
+SCALE = 6  # a pixel of the clip's 64 x 64 becomes a square of as many
+CAPTION, FONT = 44, 20  # pixels
 OUTSIDE, OUTLINE = 0.5, 3  # brightness of what is not in the mask; width of its outline
 SHOWN, LAST = 160, 900  # milliseconds of a frame, and of the last one of a sentence
 TONES = 64  # of all frames together: 128 look the same, and the file is half as large again
@@ -41,9 +42,8 @@ def main() -> None:
     palette = strip.quantize(TONES, method=Image.Quantize.MAXCOVERAGE)
     frames = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures]
     durations = ([SHOWN] * (len(answers) - 1) + [LAST]) * len(SENTENCES)
-    frames[0].save(
-        HERE / "shapes.gif", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True
-    )
+    more = {"append_images": frames[1:], "duration": durations, "loop": 0, "optimize": True}
+    frames[0].save(HERE / "shapes.gif", save_all=True, **more)
 
 
 def picture(frame: np.ndarray, mask: np.ndarray, sentence: str) -> Image.Image:
