@@ -60,8 +60,8 @@ for answer in segmenter.segment("video.mp4", ["the red circle that goes up"]):
   gives them a mask all the same. `mmvs segment` names the words that training never showed.
 - Confidence is the mean foreground probability inside a mask. It is not calibrated: a mask of the wrong
   object can have a high one.
-- A sentence is answered in each frame from {{ frames }} frames around it. Objects are not tracked, and nothing
-  says that the video has no such object.
+- A sentence is answered in each frame from {{ frames }} frames around it. Objects are not tracked, and
+  nothing says that the video has no such object.
 
 ## Citation
 
@@ -291,12 +291,12 @@ def _scores(experiment: Experiment) -> str:
     origin = result.provenance
     lines += [
         "",
-        f"Samples: {', '.join(f'{count:,} of `{name}`' for name, count in counts.items())}. The controls have",
-        "the same: `-shuffled`, sentences of other clips; `-backwards`, windows that run backwards.",
+        f"Samples: {', '.join(f'{count:,} of `{name}`' for name, count in counts.items())}.",
+        "Controls, of the same samples: `-shuffled`, sentences of other clips; `-backwards`, windows that run",
+        "backwards. One seed: how far seeds spread is not in here.",
         "",
-        f"Source: `metrics.json` of the run `{result.run}`, {result.steps:,} steps, seed {origin.seed}, commit",
-        f"{origin.commit or 'unknown'}, by `{origin.command}`.",
-        "One seed: how far seeds spread is not in here.",
+        f"Source: `metrics.json` of the run `{result.run}`: {result.steps:,} steps, seed {origin.seed},",
+        f"commit {origin.commit or 'unknown'}, by `{origin.command}`.",
     ]
     return "\n".join(lines) + "\n"
 
