@@ -292,8 +292,8 @@ def _scores(experiment: Experiment) -> str:
     lines += [
         "",
         f"Samples: {', '.join(f'{count:,} of `{name}`' for name, count in counts.items())}.",
-        "Controls, of the same samples: `-shuffled`, sentences of other clips; `-backwards`, windows that run",
-        "backwards. One seed: how far seeds spread is not in here.",
+        "Controls, of the same samples: `-shuffled`, sentences of other clips; `-backwards`, windows that",
+        "run backwards. One seed: how far seeds spread is not in here.",
         "",
         f"Source: `metrics.json` of the run `{result.run}`: {result.steps:,} steps, seed {origin.seed},",
         f"commit {origin.commit or 'unknown'}, by `{origin.command}`.",
