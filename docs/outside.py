@@ -1,13 +1,13 @@
 """What the site takes from outside docs/: pages link to ../reports/..., as on a code host, and find it here.
 
-mkdocs calls the functions; `Lists` lets docstrings show their arguments one a line.
+mkdocs calls the functions; `Docstrings` shows arguments one a line, and fields with the comment behind them.
 """
 
 import re
 from pathlib import Path
 from typing import Any
 
-from griffe import Extension, Object
+from griffe import Docstring, Extension, Object
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -36,12 +36,15 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return LINK.sub(r"](\1", markdown)
 
 
-class Lists(Extension):
-    """Lines such as `batch  number of frames` become a list."""
+class Docstrings(Extension):
+    """Our docstrings as Markdown."""
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
+        """Lines such as `batch  number of frames` become a list, a field's comment its docstring."""
         if obj.docstring:
             obj.docstring.value = as_list(obj.docstring.value)
+        elif obj.is_attribute and obj.lines and "  # " in obj.lines[-1]:
+            obj.docstring = Docstring(obj.lines[-1].partition("  # ")[2], parent=obj)
 
 
 def as_list(text: str) -> str:
