@@ -64,7 +64,7 @@ lint: .venv/.installed ## mend style and layout where that can be done by machin
 	$(BIN) ruff format .
 
 docs: build/docs/.installed ## the site of docs/, into build/site; broken links stop it
-	NO_MKDOCS_2_WARNING=1 build/docs/bin/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/python -m mkdocs build --strict
 	@echo "open build/site/index.html"
 
 # Of its own: the API pages are made from the sources, so that nothing of .venv is needed.

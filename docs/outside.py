@@ -13,18 +13,19 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+# What reports are, and what they link to.
+REPORTS = ("reports/**/*.html", "reports/**/*.json", "reports/**/figures/*", "params/*.yaml")
 LINK = re.compile(r"\]\(\.\./([^)#\s]+)")
 ARGUMENT = re.compile(r"^(?:\([^)]*\)|\w[\w.]*(?:, \w[\w.]*)*) {2,}\S")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that lie in the root, and each file that a page links to; a report with all its own."""
+    """Add the pages that lie in the root, and each file that a page links to; of reports all."""
     for source, target in PAGES.items():
         files.append(File.generated(config, target, content=(ROOT / source).read_text(encoding="utf-8")))
     linked = {link for page in Path(config.docs_dir).glob("*.md") for link in LINK.findall(page.read_text())}
     if any(link.startswith("reports/") for link in linked):
-        linked |= {str(path.relative_to(ROOT)) for path in ROOT.glob("reports/**/*.html")}
-        linked |= {str(path.relative_to(ROOT)) for path in ROOT.glob("reports/**/figures/*")}
+        linked |= {str(path.relative_to(ROOT)) for place in REPORTS for path in ROOT.glob(place)}
     for link in sorted(linked):
         if (ROOT / link).is_file():  # another one is a broken link: mkdocs names it
             files.append(File.generated(config, link, abs_src_path=str(ROOT / link)))
