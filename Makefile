@@ -29,6 +29,8 @@ endef
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+install: .venv/.installed ## the environment in .venv, with the versions of requirements.lock
+
 report: .venv/.installed ## run the experiment and render its reports: open reports/index.html
 	$(PIPELINE) run report
 
@@ -61,6 +63,17 @@ build/lab: .venv/.installed
 lint: .venv/.installed ## mend style and layout where that can be done by machine
 	$(BIN) ruff check --fix .
 	$(BIN) ruff format .
+
+docs: build/docs/.installed ## the site of docs/, into build/site; broken links stop it
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/python -m mkdocs build --strict
+	@echo "open build/site/index.html"
+
+# Of its own: the API pages are made from the sources, so that nothing of .venv is needed.
+build/docs/.installed: pyproject.toml
+	@$(find_python); "$$python" -m venv build/docs
+	build/docs/bin/python -m pip install --disable-pip-version-check --quiet --upgrade "pip>=25.1"
+	build/docs/bin/python -m pip install --quiet --group docs
+	@touch $@
 
 lock: ## pin the newest versions that pyproject.toml allows in requirements.lock
 	@$(find_python); "$$python" -m venv build/uv && build/uv/bin/pip install --quiet uv
@@ -99,4 +112,4 @@ endef
 	$(BIN) pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help report ladder motion test fuzz faults lab lint lock clean distclean
+.PHONY: help install docs report ladder motion test fuzz faults lab lint lock clean distclean

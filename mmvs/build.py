@@ -98,6 +98,11 @@ def build_released(file: str | Path) -> tuple[Model, nn.Module]:
     return network.released, network.from_released(file)
 
 
+def is_released(file: str | Path) -> bool:
+    """Whether a file has the authors' names of tensors; False where it cannot be read."""
+    return _classes("published")[0].is_released(file)
+
+
 def _classes(name: str) -> tuple[type[nn.Module], type[nn.Module]]:
     if name not in NETWORKS:
         raise ConfigError(f"model.name: no network '{name}', there are: {', '.join(NETWORKS)}")

@@ -17,7 +17,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from mmvs import checkpoints, config
-from mmvs.build import build_empty, build_released, keep_architectures
+from mmvs.build import build_empty, build_released, is_released, keep_architectures
 from mmvs.checkpoints import CheckpointError, reason
 from mmvs.config import ConfigError, Data, Experiment, Flow, resolve
 from mmvs.data.words import kept_tokenizer, tokenizer
@@ -39,8 +39,8 @@ A video and an English sentence in; out comes, frame by frame, the mask of what 
 A network of mmvs, a re-implementation of *Modeling Motion with Multi-Modal Features for Text-Based Video
 Segmentation* (Zhao et al., CVPR 2022).
 
-- trained on `{{ data }}`; it has seen nothing else, and scenes or sentences of another kind are beyond it
-{{ scores }}- windows of {{ frames }} frames, {{ stride }} apart, of {{ size }} pixels; flow by `{{ flow }}`
+- trained on `{{ data }}`
+- windows of {{ frames }} frames, {{ stride }} apart, of {{ size }} pixels; flow by `{{ flow }}`
 - {{ weights }} weights; every parameter of the experiment is in `config.json` (fingerprint {{ fingerprint }})
 
 ```python
@@ -50,6 +50,36 @@ segmenter = Segmenter.from_pretrained("this/model")
 for answer in segmenter.segment("video.mp4", ["the red circle that goes up"]):
     answer.masks  # (1, H, W) bool
 ```
+
+## Scores
+
+{{ scores }}
+## Limits
+
+- It has seen `{{ data }}` and nothing else: other scenes, and sentences of another kind, are beyond it. It
+  gives them a mask all the same. `mmvs segment` names the words that training never showed.
+- Confidence is the mean foreground probability inside a mask. It is not calibrated: a mask of the wrong
+  object can have a high one.
+- A sentence is answered in each frame from {{ frames }} frames around it. Objects are not tracked, and
+  nothing says that the video has no such object.
+
+## Citation
+
+```bibtex
+@inproceedings{zhao2022modeling,
+  title     = {Modeling Motion with Multi-Modal Features for Text-Based Video Segmentation},
+  author    = {Zhao, Wangbo and Wang, Kai and Chu, Xiangxiang and Xue, Fuzhao and Wang, Xinchao and
+               You, Yang},
+  booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  pages     = {11737--11746},
+  year      = {2022}
+}
+```
+
+## Licence
+
+MIT, as the code. Data that it was trained on, and pretrained weights that it started from, may have terms of
+their own; moving shapes, the embedded data set, has none.
 """
 
 
@@ -95,11 +125,14 @@ class TrainedNetwork(
     def from_run(cls: type[Model], where: str | Path) -> Model:
         """Load the best checkpoint of `reports/<run>`; or a checkpoint, a saved model's folder, or a hub id.
 
+        A checkpoint is one of ours, or the authors' released one, as `from_released` reads it.
+
         FileNotFoundError where a run has no checkpoint yet; CheckpointError on what holds no model of ours.
         """
         path = _locate(where)
         if path.is_file():
-            return cls.from_checkpoint(path)
+            theirs = path.suffix != ".ckpt" and is_released(path)  # ours may have gigabytes
+            return cls.from_released(path) if theirs else cls.from_checkpoint(path)
         if (path / CONFIG).exists():
             return cls.from_pretrained(path).to(device())
         if (best := RunFolder(path).checkpoints.best).is_file():
@@ -244,15 +277,28 @@ class TrainedNetwork(
 
 
 def _scores(experiment: Experiment) -> str:
-    """Lines of a card: the mean IoU on each data set, where the run was scored."""
+    """Of a card: mean IoU on each data set and its controls by kind of sentence, and where that is from."""
     folder = RunFolder.of(experiment)
-    result = folder.result_of(experiment) if folder.is_scored() else None
-    lines = ""
-    for data_set in experiment.data.evaluate_on if result else []:
-        kinds = result.scores.get(data_set, {})
-        means = [f"{kind} {one['mean_iou']:.2f}" for kind, one in kinds.items() if "mean_iou" in one]
-        lines += f"- mean IoU on `{data_set}`: {', '.join(means)}\n" if means else ""
-    return lines
+    if (result := folder.result_of(experiment)) is None:
+        return "None: it was not evaluated before it was saved.\n"
+    scores = {name: kinds for name, kinds in result.scores.items() if "mean_iou" in kinds["all"]}
+    columns = list(dict.fromkeys(kind for kinds in scores.values() for kind in kinds))
+    lines = [f"| mean IoU | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
+    for name, kinds in scores.items():
+        means = (f"{kinds[kind]['mean_iou']:.2f}" if kind in kinds else "" for kind in columns)
+        lines.append(f"| `{name}` | {' | '.join(means)} |")
+    counts = {name: scores[name]["all"]["samples"] for name in experiment.data.evaluate_on if name in scores}
+    origin = result.provenance
+    lines += [
+        "",
+        f"Samples: {', '.join(f'{count:,} of `{name}`' for name, count in counts.items())}.",
+        "Controls, of the same samples: `-shuffled`, sentences of other clips; `-backwards`, windows that",
+        "run backwards. One seed: how far seeds spread is not in here.",
+        "",
+        f"Source: `metrics.json` of the run `{result.run}`: {result.steps:,} steps, seed {origin.seed},",
+        f"commit {origin.commit or 'unknown'}, by `{origin.command}`.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _parts(folder: Path) -> list[str]:

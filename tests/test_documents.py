@@ -17,3 +17,20 @@ def test_every_fault_has_a_test_that_exists(line):
     for file, function in tests:
         text = (ROOT / "tests" / file).read_text()
         assert not function or f"def {function}(" in text
+
+
+FOREIGN = ("ImportError: libGL", "No module named")  # messages of Python and of the system
+
+
+def test_troubleshooting_lists_messages_that_the_code_has():
+    """Each in back quotes in the first column, less what stands in it for a value: `...`, numbers, names."""
+    files = [*(ROOT / "mmvs").rglob("*.py"), ROOT / "Makefile"]
+    code = "\n".join(file.read_text() for file in files)
+    code = re.sub(r'"\s*\n\s*f?"', "", code)  # a text of several lines is one
+    rows = [line for line in (ROOT / "docs/troubleshooting.md").read_text().splitlines() if line[:3] == "| `"]
+    messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
+    ours = [message for message in messages if not message.startswith(FOREIGN)]
+    assert len(ours) > 25
+    for message in ours:
+        for part in re.split(r"\.\.\.|\b\d+\b|'[^']*'", message):
+            assert part.strip(" .,;:()'") in code, message

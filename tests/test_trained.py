@@ -16,8 +16,9 @@ import torch
 from transformers import AutoModel, BertConfig, BertTokenizerFast
 
 from mmvs.build import build_empty
-from mmvs.config import ROOT, Data, Flow, experiment
+from mmvs.config import EMBEDDED, ROOT, Data, Flow, experiment, resolve
 from mmvs.model.network import Network
+from mmvs.run_folder import RunFolder
 from mmvs.segmenter.segmenter import Segmenter
 from mmvs.trained import CheckpointError, TrainedNetwork
 
@@ -60,6 +61,42 @@ def test_the_model_card_says_what_it_is(segmenter, tmp_path):
     assert card.startswith("---\nlibrary_name: mmvs") and "license: mit" in card
     assert f"{sum(p.numel() for p in segmenter.network.parameters()):,} weights" in card
     assert segmenter.experiment.fingerprint() in card and "{{" not in card
+
+
+def test_the_card_has_scores_with_their_source_limits_citation_and_licence():
+    """Of the model that comes along, as `save_pretrained` would write it now."""
+    trained = TrainedNetwork.from_run(EMBEDDED)
+    card = (resolve(EMBEDDED) / "README.md").read_text()
+    assert card == str(trained.generate_model_card()), "save the card anew: CONTRIBUTING.md says how"
+    result = RunFolder.of(trained.experiment).result()
+    row = next(line for line in card.splitlines() if line.startswith("| `moving_shapes-test` |"))
+    means = [f"{kind['mean_iou']:.2f}" for kind in result.scores["moving_shapes-test"].values()]
+    assert row.split(" | ")[1:] == [*means[:-1], means[-1] + " |"]
+    assert result.provenance.commit in card and "seed 0" in card
+    for part in ("## Limits", "@inproceedings{zhao2022modeling", "## Licence"):
+        assert part in card
+
+
+def test_a_model_without_scores_says_so(segmenter):
+    assert "not evaluated" in str(segmenter.trained.generate_model_card())
+
+
+def test_the_authors_checkpoint_is_known_by_its_tensors(checkpoint, tmp_path, monkeypatch):
+    def opened(cls, file):
+        raise LookupError(file.name)
+
+    monkeypatch.setattr(TrainedNetwork, "from_released", classmethod(opened))
+    name = "LanguagemodelGuidedSegmentation.conv.weight"
+    for content in ({name: torch.ones(1)}, {"state_dict": {f"module.{name}": torch.ones(1)}}):
+        torch.save(content, tmp_path / "released.pth")
+        with pytest.raises(LookupError, match="released.pth"):
+            TrainedNetwork.from_run(tmp_path / "released.pth")
+    torch.save({"layer.weight": torch.ones(1)}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="other.pth is no checkpoint"):
+        TrainedNetwork.from_run(tmp_path / "other.pth")
+    shutil.copytree(checkpoint.parent, tmp_path / "copy")
+    (tmp_path / "copy" / checkpoint.name).rename(tmp_path / "copy" / "ours.pth")
+    assert isinstance(TrainedNetwork.from_run(tmp_path / "copy" / "ours.pth"), TrainedNetwork)
 
 
 def test_a_saved_model_with_bert_and_torchvision_loads_without_a_download(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from mmvs.model.language import language_model
 from mmvs.published.encoders import Context, PublishedLanguage, hold_resolution
 from mmvs.published.fusion import Contrast, PublishedFusion, resized
 from mmvs.published.recompute import recomputed
-from mmvs.published.released import read_released, translate
+from mmvs.published.released import is_released, read_released, translate
 from mmvs.published.transformer import PublishedTransformer
 from mmvs.schema import Batch, Features, Observed, Prediction, Sentences
 
@@ -94,6 +94,11 @@ class PublishedNetwork(nn.Module):
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         return network.eval()
+
+    @staticmethod
+    def is_released(path: str | Path) -> bool:
+        """Whether a file has the authors' names of tensors; False where it cannot be read."""
+        return is_released(path)
 
     def load_released(self, state_dict: dict[str, Tensor]) -> None:
         """Take the authors' weights by the authors' keys; ValueError names every key that does not fit."""

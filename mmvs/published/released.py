@@ -141,6 +141,14 @@ def read_released(path: str | Path) -> dict[str, Tensor]:
     return content
 
 
+def is_released(path: str | Path) -> bool:
+    """Whether a file has the authors' names of tensors; False where it cannot be read."""
+    try:
+        return any(_GUIDED in str(key) for key in read_released(path))
+    except (OSError, ValueError):
+        return False
+
+
 def _squeezed(shape: torch.Size) -> list[int]:
     """A Linear of ours is a convolution of one cell of theirs: trailing ones do not count."""
     sizes = list(shape)

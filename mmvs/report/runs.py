@@ -31,6 +31,7 @@ THUMBNAILS = (
     "strips",
     "language",
     "score",
+    "scores",
 )
 THUMBNAIL = (560, 300)  # pixels at most: twice what the page gives it, for screens of high density
 
