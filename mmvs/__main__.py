@@ -191,7 +191,7 @@ def segment(
 ) -> None:
     """Segment a video.
 
-    Write the masks of what sentences describe in it, how sure they are (confidence.csv), and an overlay.
+    Write the masks of what sentences describe in it, their mean probability (score.csv), and an overlay.
 
     \b
     Formats (several: --format png,coco; by default overlay,png):
@@ -200,7 +200,7 @@ def segment(
       palette  palette/<frame>.png, all sentences in DAVIS's colours; the surer one where they overlap
       coco     masks.json, run lengths in COCO's form for a data set
       ytvos    Annotations/<video>/<0, 1, ...>/<frame>.png, as Ref-YouTube-VOS's server takes them
-      npz      masks.npz for numpy.load: masks, confidence, time, frame, sentences
+      npz      masks.npz for numpy.load: masks, score, time, frame, sentences
 
     A second call goes on where the first stopped; one with another --format adds it. Nothing is overwritten.
     A frame keeps its number in the whole video, whatever --start and --fps are.

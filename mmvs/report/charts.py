@@ -56,13 +56,13 @@ def overview(samples: pd.DataFrame) -> Figure:
     return without_formulas(figure)
 
 
-def confidence(table: pd.DataFrame) -> Figure:
-    """How sure a network is of every sentence's mask, over time: a `confidence.csv` of `mmvs segment`."""
+def score(table: pd.DataFrame) -> Figure:
+    """Mean probability and area of every sentence's mask, over time: a `score.csv` of `mmvs segment`."""
     figure, axes = plt.subplots(2, 1, figsize=(9, 4.2), sharex=True, layout="constrained")
-    for axis, column, label in zip(axes, ("confidence", "area"), ("confidence", "area, %"), strict=True):
+    for axis, column, label in zip(axes, ("score", "area"), ("score", "area, %"), strict=True):
         of_mask = table.assign(area=100 * table["area"])
         sns.lineplot(of_mask, x="time", y=column, hue="sentence", ax=axis, legend=axis is axes[0])
-        axis.set(xlabel="seconds", ylabel=label, ylim=(0, 1.02) if column == "confidence" else (0, None))
+        axis.set(xlabel="seconds", ylabel=label, ylim=(0, 1.02) if column == "score" else (0, None))
     _legend_above(axes[0], 1)
     plt.close(figure)
     return without_formulas(figure)

@@ -1,6 +1,6 @@
 """Segment a video into a folder, as `mmvs segment` does.
 
-The folder gets what the formats write (see `mmvs.segmenter.formats`), confidence.csv, and at last
+The folder gets what the formats write (see `mmvs.segmenter.formats`), score.csv, and at last
 segmentation.json. A second call after a stop goes on at the next frame; one with further formats adds them.
 """
 
@@ -40,7 +40,7 @@ def segment_to_folder(
     excerpt: Excerpt = WHOLE,
     **options: Any,
 ) -> str:
-    """Write a video's masks and their confidence into `folder`.
+    """Write a video's masks and their scores into `folder`.
 
     A stopped job goes on where it was; formats that are there stay as they are, and others are added without
     the network. A second job on the same folder waits.
@@ -66,7 +66,7 @@ def segment_to_folder(
     with one_at_a_time(folder.with_name(f".{folder.name}.lock")):
         source = excerpt.of(open_video(video))
         answers = segmenter.segment(source, sentences, **options)  # refuses before anything is written
-        outputs = {name: FORMATS[name].output for name in ("confidence", *formats)}
+        outputs = {name: FORMATS[name].output for name in ("score", *formats)}
         job = SegmentJob(folder, _identity(segmenter, video, sentences, excerpt, options), outputs)
         if job.finished and not job.missing:
             return job.finished["damage"]
@@ -120,11 +120,11 @@ def _views(job: SegmentJob, source: VideoSource, answers: Iterator[Answer]) -> I
     timed = source if "overlay" in job.missing else repeat((0.0, None))  # nobody else looks at the pictures
     complete = job.is_complete
     for entry, (_, picture) in zip(job.entries(), timed, strict=False):
-        yield View(entry.frame, entry.time, picture, entry.masks(), entry.confidence)
+        yield View(entry.frame, entry.time, picture, entry.masks(), entry.score)
     for answer in () if complete else answers:
         number = source.numbers.get(answer.index, answer.index)
-        entry = job.add(number, source.begin + answer.time, answer.masks, answer.confidence)
-        yield View(entry.frame, entry.time, answer.frame, answer.masks, entry.confidence)
+        entry = job.add(number, source.begin + answer.time, answer.masks, answer.score)
+        yield View(entry.frame, entry.time, answer.frame, answer.masks, entry.score)
 
 
 def _extent(job: SegmentJob, source: VideoSource) -> dict[str, Any]:

@@ -5,7 +5,7 @@
     palette  palette/<frame>.png                              all sentences, in DAVIS's colours
     coco     masks.json                                       run lengths, one file
     ytvos    Annotations/<video>/<0, 1, ...>/<frame>.png      as Ref-YouTube-VOS's server takes them
-    npz      masks.npz                                        NumPy: masks, confidence, time, frame, sentences
+    npz      masks.npz                                        NumPy: masks, score, time, frame, sentences
 
 Sentences are numbered from 1, in ytvos from 0. A frame goes by its number in the video, from 0; in palette,
 ytvos and coco by the name of its picture, if the video is a folder of pictures. Each format appears whole or
@@ -35,7 +35,7 @@ from mmvs.segmenter.overlay import Overlay, overlay_file
 from mmvs.segmenter.submission import grey_png
 from mmvs.video import folders
 
-COLUMNS = ["frame", "time", "sentence", "confidence", "area"]  # of confidence.csv; area: share of the picture
+COLUMNS = ["frame", "time", "sentence", "score", "area"]  # of score.csv; area: share of the picture
 UNFINISHED = ".unfinished-"  # begins the hidden name of a folder that is being written
 MOST_IN_PALETTE = 254  # sentences: 0 is background, 255 void
 
@@ -63,7 +63,7 @@ class View(NamedTuple):
     time: float  # seconds since the whole video's first frame
     picture: np.ndarray | None  # (H, W, 3) uint8; None where no format asked for it
     masks: np.ndarray  # (N, H, W) bool
-    confidence: list[float]  # N
+    score: list[float]  # N
 
 
 Write = Callable[[View], None]
@@ -117,7 +117,7 @@ def _palette(path: Path, results: Results) -> Iterator[Write]:
         def write(view: View) -> None:
             numbers = np.zeros(results.size, np.uint8)
             # The surest last, as it stays where masks overlap; of equally sure ones the first sentence.
-            for n in sorted(range(len(view.masks)), key=lambda n: (view.confidence[n], -n)):
+            for n in sorted(range(len(view.masks)), key=lambda n: (view.score[n], -n)):
                 numbers[view.masks[n]] = n + 1
             picture = Image.fromarray(numbers)
             picture.putpalette(colours)
@@ -147,7 +147,7 @@ def _table(path: Path, results: Results) -> Iterator[Write]:
         table = csv.writer(out, lineterminator="\n")
         table.writerow(COLUMNS)
         for entry in results.job.entries():
-            of_each = zip(results.sentences, entry.confidence, entry.area, strict=True)
+            of_each = zip(results.sentences, entry.score, entry.area, strict=True)
             table.writerows([entry.frame, entry.time, *row] for row in of_each)
 
 
@@ -172,14 +172,14 @@ def _coco(path: Path, results: Results) -> Iterator[Write]:
 
 def _annotations(job: SegmentJob) -> Iterator[dict]:
     for entry in job.entries():
-        for number, (code, confidence) in enumerate(zip(entry.codes, entry.confidence, strict=True), 1):
+        for number, (code, score) in enumerate(zip(entry.codes, entry.score, strict=True), 1):
             if area := int(coco.area(code)):
                 yield {
                     "image_id": entry.frame,
                     "category_id": number,
                     "track_id": number,
                     "segmentation": code,
-                    "score": confidence,
+                    "score": score,
                     "area": area,
                     "bbox": [float(side) for side in coco.toBbox(code)],
                     "iscrowd": 0,
@@ -188,16 +188,16 @@ def _annotations(job: SegmentJob) -> Iterator[dict]:
 
 @contextmanager
 def _npz(path: Path, results: Results) -> Iterator[Write]:
-    """frame (F,), time (F,), confidence (F, N), sentences (N,), masks (F, N, H, W) bool; F frames."""
+    """frame (F,), time (F,), score (F, N), sentences (N,), masks (F, N, H, W) bool; F frames."""
     yield _wait
-    rows = [(entry.frame, entry.time, entry.confidence) for entry in results.job.entries()]
+    rows = [(entry.frame, entry.time, entry.score) for entry in results.job.entries()]
     arrays = {
         "frame": np.array([frame for frame, _, _ in rows]),
         "time": np.array([time for _, time, _ in rows]),
-        "confidence": np.array([confidence for _, _, confidence in rows]),
+        "score": np.array([score for _, _, score in rows]),
         "sentences": np.array(results.sentences),
     }
-    shape = (*arrays["confidence"].shape, *results.size)
+    shape = (*arrays["score"].shape, *results.size)
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(bool)), "fortran_order": False, "shape": shape}
     with whole(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
@@ -232,7 +232,7 @@ def _save(file: Path, picture: Image.Image) -> None:
 
 
 FORMATS = {
-    "confidence": Format("confidence.csv", _table),  # of every call
+    "score": Format("score.csv", _table),  # of every call
     "overlay": Format("overlay.mp4", _overlay),
     "png": Format("masks", _png),
     "palette": Format("palette", _palette),

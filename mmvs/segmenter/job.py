@@ -1,6 +1,6 @@
 """The answers of one video on their way to disk: a stopped job goes on where it was.
 
-A hidden journal has a line a frame: the masks as COCO's run lengths, and their confidence. All formats come
+A hidden journal has a line a frame: the masks as COCO's run lengths, and their scores. All formats come
 from it, also those that a later call adds; so it stays. It says which formats were begun, too: what it names
 and what is there is whole, as results take their places in one step. `segmentation.json` marks the end.
 """
@@ -37,7 +37,7 @@ class Entry:
 
     frame: int  # number in the whole video, from 0
     time: float  # seconds since the whole video's first frame
-    confidence: list[float]  # N, mean foreground probability in each mask
+    score: list[float]  # N, mean foreground probability in each mask
     area: list[float]  # N, share of the picture
     codes: list[dict[str, Any]]  # N masks in COCO's run lengths
 
@@ -84,18 +84,18 @@ class SegmentJob:
         """Does the journal have all frames?"""
         return self.finished is not None and self.finished["frames"] == self.frames
 
-    def add(self, frame: int, time: float, masks: np.ndarray, confidence: np.ndarray) -> Entry:
+    def add(self, frame: int, time: float, masks: np.ndarray, score: np.ndarray) -> Entry:
         """Write one more frame.
 
         frame       number in the whole video, from 0
         time        seconds since the whole video's first frame
         masks       (N, H, W) bool
-        confidence  (N,) mean foreground probability in each mask
+        score  (N,) mean foreground probability in each mask
         """
         entry = Entry(
             frame,
             round(time, 4),
-            [round(float(c), 4) for c in confidence],
+            [round(float(c), 4) for c in score],
             [round(float(mask.mean()), 6) for mask in masks],
             [_run_lengths(mask) for mask in masks],
         )
@@ -158,6 +158,8 @@ def _read(file: Path) -> dict[str, Any] | None:
             record["formats"] += sum(later, [])
         formats, frames = record["formats"], record.get("frames", 0)
         ours = isinstance(record["identity"], dict) and isinstance(formats, list) and isinstance(frames, int)
+        if "confidence" in formats:  # as the score was called in an earlier version
+            return None
         return record if ours and all(isinstance(name, str) for name in formats) else None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None

@@ -43,7 +43,7 @@ class Answer:
     time: float  # seconds since the first frame
     frame: np.ndarray  # (H, W, 3) uint8 RGB
     masks: np.ndarray  # (N, H, W) bool
-    confidence: np.ndarray  # (N,) mean foreground probability in each mask, 0 where it is empty
+    score: np.ndarray  # (N,) mean foreground probability in each mask, 0 where it is empty
     canvas: Tensor  # (N, size, size) float32, foreground probability on the network's canvas
 
     @property
@@ -198,9 +198,9 @@ class Segmenter:
             warnings.warn(f"{source.name}: {source.damage}", stacklevel=2)
 
     def _answer(self, video: VideoFrame, canvas: Tensor, evaluation: Evaluation) -> Answer:
-        masks, confidence = [], []
+        masks, score = [], []
         for one in canvas:  # not all at once: at full resolution a probability takes four times its mask
             probability = geometry.restore(one[None], video.frame.shape[:2])[0].numpy()
             masks.append(binarise(probability, evaluation))
-            confidence.append(foreground_score(probability, masks[-1]))
-        return Answer(video.index, video.time, video.frame, np.stack(masks), np.array(confidence), canvas)
+            score.append(foreground_score(probability, masks[-1]))
+        return Answer(video.index, video.time, video.frame, np.stack(masks), np.array(score), canvas)

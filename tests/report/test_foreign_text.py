@@ -136,7 +136,7 @@ def test_tables_prose_and_prints_of_the_notebooks(tmp_path, text):
         sentence_survey.counts(texts),
         sentence_survey.tokens(texts, experiment(model=tiny.model().model_dump()).model.language),
         survey.counts({text: samples}),
-        pd.DataFrame({"confidence": [0.5]}, index=pd.Index([text], name=text)),
+        pd.DataFrame({"score": [0.5]}, index=pd.Index([text], name=text)),
         pages.prose("The model was trained on **{}**. {}", text, text),
         [text, {text: text}],
     ]
@@ -201,11 +201,11 @@ def test_figures_draw_any_text(tmp_path, text):
     words = {text: [("v", "1", text), ("v", "1", "a dog is running")]}
     table = pd.DataFrame(
         {"kind": [text], "sentence": [text], "words": [2], "size": [0.1], "speed": [1.0], "time": [0.0]}
-        | {"confidence": [0.5], "area": [0.2]}
+        | {"score": [0.5], "area": [0.2]}
     )
     figures = [
         charts.overview(table),
-        charts.confidence(table),
+        charts.score(table),
         charts.score_bars(tables.scores(result)),
         charts.comparison_bars(tables.comparison({text: result}, text)),
         charts.ladder_kinds(tables.ladder_cells({"B": {"0": result.scores}}, text)),

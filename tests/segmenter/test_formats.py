@@ -62,8 +62,8 @@ def test_numpy(out, answers):
     with np.load(out / "masks.npz") as arrays:
         assert arrays["masks"].dtype == bool
         assert np.array_equal(arrays["masks"], np.stack([answer.masks for answer in answers]))
-        confidence = np.stack([answer.confidence for answer in answers])
-        assert np.abs(arrays["confidence"] - confidence).max() <= 0.5e-4
+        score = np.stack([answer.score for answer in answers])
+        assert np.abs(arrays["score"] - score).max() <= 0.5e-4
         assert arrays["frame"].tolist() == list(range(COUNT))
         assert np.abs(arrays["time"] - [answer.time for answer in answers]).max() <= 0.5e-4
         assert arrays["sentences"].tolist() == SENTENCES
@@ -77,7 +77,7 @@ def test_pictures(out, answers):
 
 
 def test_a_palette_has_all_sentences_and_the_surer_where_they_overlap(out, answers):
-    with (out / "confidence.csv").open() as file:
+    with (out / "score.csv").open() as file:
         rows = list(csv.DictReader(file))
     overlaps = 0
     for answer in answers:
@@ -85,7 +85,7 @@ def test_a_palette_has_all_sentences_and_the_surer_where_they_overlap(out, answe
         assert picture.mode == "P" and picture.size == SIZE[::-1]
         assert picture.getpalette()[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]  # DAVIS's first four
         numbers = np.asarray(picture)
-        sure = [float(row["confidence"]) for row in rows if int(row["frame"]) == answer.index]
+        sure = [float(row["score"]) for row in rows if int(row["frame"]) == answer.index]
         assert np.array_equal(numbers > 0, answer.masks.any(axis=0))
         for y, x in np.argwhere(answer.masks.any(axis=0)):
             there = [n for n in range(3) if answer.masks[n, y, x]]
@@ -106,7 +106,7 @@ def test_coco(out, answers, capsys):
             n = one["category_id"] - 1
             masks[n] = data.annToMask(one)
             assert one["area"] == masks[n].sum() > 0
-            assert one["score"] == pytest.approx(answer.confidence[n], abs=0.5e-4)
+            assert one["score"] == pytest.approx(answer.score[n], abs=0.5e-4)
             ys, xs = np.nonzero(masks[n])
             assert one["bbox"] == [xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1]
         assert np.array_equal(masks, answer.masks)

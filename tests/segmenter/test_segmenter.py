@@ -71,17 +71,15 @@ def test_sentences_together_equal_each_alone(segmenter):
             assert answer.masks.shape == (3, 24, 40) and answer.masks.dtype == bool
 
 
-def test_confidence_is_the_mean_probability_in_the_mask(segmenter, monkeypatch):
+def test_score_is_the_mean_probability_in_the_mask(segmenter, monkeypatch):
     halfway = segmenter.experiment.evaluation.model_copy(update={"relative": True, "threshold": 0.9})
     monkeypatch.setattr(
         segmenter.trained, "experiment", segmenter.experiment.model_copy(update={"evaluation": halfway})
     )
     (answer,) = segmenter.segment(noise(1), ["the red circle", "a big square"])
     assert answer.masks.any() and not answer.masks.all()  # whatever the random weights are
-    for mask, probability, confidence in zip(
-        answer.masks, answer.probability, answer.confidence, strict=True
-    ):
-        assert confidence == pytest.approx(probability[mask].mean() if mask.any() else 0, abs=1e-6)
+    for mask, probability, score in zip(answer.masks, answer.probability, answer.score, strict=True):
+        assert score == pytest.approx(probability[mask].mean() if mask.any() else 0, abs=1e-6)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 90), (77, 3), (15, 17), (33, 31)])
