@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mmvs.config import Evaluation, Experiment
 from mmvs.data import geometry
-from mmvs.data.words import encode, unseen_words
+from mmvs.data.words import encode, nearest_words, unseen_words
 from mmvs.metrics import binarise, foreground_score
 from mmvs.model.inference import ready_for_inference
 from mmvs.segmenter.background import ahead
@@ -109,6 +109,12 @@ class Segmenter:
         """Words that are not in the network's vocabulary: it can only guess what they mean."""
         sentences = [sentences] if isinstance(sentences, str) else sentences
         return unseen_words(self.tokenizer, sentences, self.experiment.model.language)
+
+    def warning_of_words(self, sentences: str | Sequence[str]) -> str:
+        """A line that names the unseen words, with known words spelt nearly so; "" where there is none."""
+        near = {word: nearest_words(self.tokenizer, word) for word in self.unseen_words(sentences)}
+        named = [word + (f" (known: {', '.join(some)})" if some else "") for word, some in near.items()]
+        return f"not in the model's vocabulary, which guesses: {', '.join(named)}" if named else ""
 
     def segment(
         self,
