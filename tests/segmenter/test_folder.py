@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from mmvs.segmenter.folder import folder_for, segment_to_folder
+from mmvs.segmenter.job import DIFFERENT, SegmentJob
 from mmvs.segmenter.legend import draw_legend
 from mmvs.segmenter.overlay import COLOURS
 from mmvs.segmenter.segmenter import Segmenter
@@ -471,3 +472,11 @@ def test_names_of_pictures_in_another_encoding(run, tmp_path):
         assert "1 of 3 pictures are left out" in damage
     record = json.loads((tmp_path / "out" / "segmentation.json").read_text())
     assert record["frames"] == 2 and record["identity"]["video"][0][0] == "\udce9t\udce9_1.png"
+
+
+def test_a_folder_that_still_speaks_of_confidence_is_refused(tmp_path):
+    identity = dict.fromkeys(DIFFERENT, "same")
+    record = {"identity": identity, "frames": 1, "formats": ["confidence", "overlay"], "damage": ""}
+    (tmp_path / "segmentation.json").write_text(json.dumps(record))
+    with pytest.raises(FileExistsError, match="was not made here"):
+        SegmentJob(tmp_path, identity, {"score": "score.csv"})
