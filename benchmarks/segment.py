@@ -72,10 +72,10 @@ def blobs(canvas: Tensor, frame: int) -> Tensor:
 
 
 def masks_of(probability: np.ndarray, settings: config.Evaluation) -> tuple[np.ndarray, np.ndarray]:
-    """Masks (N, H, W) bool and scores (N,), as Segmenter has them."""
+    """Masks (N, H, W) bool and score (N,), as Segmenter has them."""
     masks = [binarise(one, settings) for one in probability]
-    scores = [foreground_score(one, mask) for one, mask in zip(probability, masks, strict=True)]
-    return np.stack(masks), np.array(scores)
+    sure = [foreground_score(one, mask) for one, mask in zip(probability, masks, strict=True)]
+    return np.stack(masks), np.array(sure)
 
 
 def measure(experiment: config.Experiment, given: argparse.Namespace, folder: Path) -> pd.Series:
@@ -108,9 +108,9 @@ def measure(experiment: config.Experiment, given: argparse.Namespace, folder: Pa
         for shown, canvas in zip(pictures, canvases, strict=True):
             answer = blobs(canvas, shown.index)
             enlarged = clock.call("enlarging", restore, answer, size)
-            masks, scores = clock.call("masks, scores", masks_of, enlarged.numpy(), experiment.evaluation)
-            entry = clock.call("journal", job.add, shown.index, shown.time, masks, scores)
-            view = View(entry.frame, entry.time, shown.frame, masks, entry.scores)
+            masks, sure = clock.call("masks, score", masks_of, enlarged.numpy(), experiment.evaluation)
+            entry = clock.call("journal", job.add, shown.index, shown.time, masks, sure)
+            view = View(entry.frame, entry.time, shown.frame, masks, entry.score)
             for name, write in writers.items():
                 clock.call(f"format {name}", write, view)
         clock.call("all formats, at the end", stack.close)

@@ -191,7 +191,7 @@ def segment(
 ) -> None:
     """Segment a video.
 
-    Write the masks of what sentences describe in it, how sure they are (mask_scores.csv), and an overlay.
+    Write the masks of what sentences describe in it, their mean probability (score.csv), and an overlay.
 
     \b
     Formats (several: --format png,coco; by default overlay,png):
@@ -220,6 +220,8 @@ def segment(
     names = chosen(formats or USUAL)
     options = {"batch": batch, "precision": precision.value, "threshold": threshold}
     segmenter = Segmenter.from_run(run)
+    if warning := segmenter.warning_of_words(sentences):  # before minutes of work
+        print(f"warning: {warning}", file=sys.stderr)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the lines below print the damage
         try:
@@ -229,8 +231,6 @@ def segment(
             raise
     if damage:
         print(f"{video}: {damage}")
-    if unseen := segmenter.unseen_words(sentences):
-        print(f"not in the model's vocabulary, which guesses: {', '.join(unseen)}")
     print(out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections import Counter
@@ -136,6 +137,12 @@ def unseen_words(
     if own:
         return [word for word in words if word not in known]
     return [word for word in words if tokenizer.unk_token in tokenizer.tokenize(word)]
+
+
+def nearest_words(tokenizer: PreTrainedTokenizerBase, word: str) -> list[str]:
+    """Up to three words of the vocabulary that are spelt nearly as this one, the nearest first."""
+    known = [piece for piece in tokenizer.get_vocab() if piece.isalpha() and len(piece) > 1]
+    return difflib.get_close_matches(word, sorted(known), n=3, cutoff=0.7)
 
 
 def mirror(sentence: str) -> str:

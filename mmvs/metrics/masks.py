@@ -18,10 +18,12 @@ Array: TypeAlias = "np.ndarray | Tensor"
 
 
 def as_array(values: Array) -> np.ndarray:
-    """NumPy's view of an array or tensor."""
+    """NumPy's view of an array or tensor; numbers of a tensor become float64, which not every device has."""
     if hasattr(values, "detach"):  # a tensor, told without torch
         values = values.detach().cpu()
-        values = values.double() if values.is_floating_point() else values  # numpy has no bfloat16
+        if values.is_floating_point():
+            values = values.float() if values.element_size() < 4 else values  # numpy has no bfloat16
+            return values.numpy().astype(np.float64)
     return np.asarray(values)
 
 

@@ -23,7 +23,10 @@ SMOOTHING = 1e-6  # of a sample's IoU: an empty prediction on an empty ground tr
 
 
 class SampleTable(Metric):
-    """A metric whose state is one row of numbers per sample; `rows` says why a row has a position."""
+    """A metric whose state is one row of numbers per sample; `rows` says why a row has a position.
+
+    The numbers are exact counts in float64, kept as the int64 of the same bits: Apple's GPUs have no float64.
+    """
 
     full_state_update = False
     higher_is_better = True
@@ -31,13 +34,13 @@ class SampleTable(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.set_dtype(torch.float64)  # exact counts; also what a process without samples sends
+        self.set_dtype(torch.int64)  # also what a process without samples sends
         self.add_state("table", default=[], dist_reduce_fx="cat")
 
     def append(self, position: int | None, *values: float) -> None:
         """Add one sample's row, flat: torchmetrics can then gather a process without samples too."""
-        row = (-1 if position is None else position, *values)
-        self.table.append(torch.tensor(row, dtype=torch.float64, device=self.device))
+        row = np.array([-1 if position is None else position, *values], np.float64)
+        self.table.append(torch.from_numpy(row.view(np.int64)).to(self.device))
 
     def rows(self) -> np.ndarray:
         """(samples, columns) float64; ValueError where there is no sample at all.
@@ -45,7 +48,7 @@ class SampleTable(Metric):
         Samples with a position stand in the order of the data set, and count once: distributed samplers deal
         samples out in turn, and repeat some to give each process as many.
         """
-        table = dim_zero_cat(self.table).cpu().numpy() if len(self.table) else np.empty(0)
+        table = dim_zero_cat(self.table).cpu().numpy().view(np.float64) if len(self.table) else np.empty(0)
         if not table.size:
             raise ValueError(f"{type(self).__name__}: no samples; call update for each sample before compute")
         table = table.reshape(-1, 1 + self.columns)

@@ -32,13 +32,13 @@ class PairEntropy(torch.autograd.Function):
         rows, count = max(1, PAIRS // cells), n * cells * cells
         needed = any(ctx.needs_input_grad[:2])
         by_appearance, by_motion = torch.zeros_like(appearance), torch.zeros_like(motion)
-        total = torch.zeros((), dtype=torch.float64, device=appearance.device)
+        total = torch.zeros((), device=appearance.device)
         for i in range(n):
             for start in range(0, cells, rows):
                 part = slice(start, start + rows)
                 cosine = appearance[i, :, part].T @ motion[i]  # (rows, P)
                 wrong = tangent(cosine, limit).neg_()
-                total += F.softplus(wrong).sum(dtype=torch.float64)
+                total += F.softplus(wrong).sum()
                 if needed:
                     slope = wrong.sigmoid().mul_(wrong.square_().add_(1)).mul_(-HALF_PI / count)
                     if limit < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,12 +14,12 @@ def places(like: Tensor) -> Tensor:
 
     like  (..., h, w): the map whose cells are meant
 
-    Returns (8, h, w), computed in double precision, of the map's type and device.
+    Returns (8, h, w) of the map's type and device; NumPy computes them, as not every device has float64.
     """
     h, w = like.shape[-2:]
-    x, y = (torch.arange(n + 1, dtype=torch.float64, device=like.device) / n * 2 - 1 for n in (w, h))
-    left, right = (edge.expand(h, w) for edge in (x[:-1], x[1:]))
-    top, bottom = (edge[:, None].expand(h, w) for edge in (y[:-1], y[1:]))
-    size = [torch.full_like(left, 1 / n) for n in (w, h)]
+    x, y = (np.arange(n + 1) / n * 2 - 1 for n in (w, h))
+    left, right = (np.broadcast_to(edge, (h, w)) for edge in (x[:-1], x[1:]))
+    top, bottom = (np.broadcast_to(edge[:, None], (h, w)) for edge in (y[:-1], y[1:]))
+    size = [np.full((h, w), 1 / n) for n in (w, h)]
     corners = [left, top, right, bottom, (left + right) / 2, (top + bottom) / 2]
-    return torch.stack(corners + size).to(like.dtype)
+    return torch.from_numpy(np.stack(corners + size).astype(np.float32)).to(like)

@@ -56,7 +56,7 @@ def overview(samples: pd.DataFrame) -> Figure:
     return without_formulas(figure)
 
 
-def mask_scores(table: pd.DataFrame) -> Figure:
+def score(table: pd.DataFrame) -> Figure:
     """Score and size of every sentence's mask over time, as `mmvs segment` writes them, in its colour."""
     names = list(dict.fromkeys(table["sentence"]))
     palette = {

@@ -1,6 +1,6 @@
 """Segment a video into a folder, as `mmvs segment` does.
 
-The folder gets what the formats write (see `mmvs.segmenter.formats`), mask_scores.csv, and at last
+The folder gets what the formats write (see `mmvs.segmenter.formats`), score.csv, and at last
 segmentation.json. A second call after a stop goes on at the next frame; one with further formats adds them.
 """
 
@@ -66,7 +66,7 @@ def segment_to_folder(
     with one_at_a_time(folder.with_name(f".{folder.name}.lock")):
         source = excerpt.of(open_video(video))
         answers = segmenter.segment(source, sentences, **options)  # refuses before anything is written
-        outputs = {name: FORMATS[name].output for name in ("mask_scores", *formats)}
+        outputs = {name: FORMATS[name].output for name in ("score", *formats)}
         job = SegmentJob(folder, _identity(segmenter, video, sentences, excerpt, options), outputs)
         if job.finished and not job.missing:
             return job.finished["damage"]
@@ -120,11 +120,11 @@ def _views(job: SegmentJob, source: VideoSource, answers: Iterator[Answer]) -> I
     timed = source if "overlay" in job.missing else repeat((0.0, None))  # nobody else looks at the pictures
     complete = job.is_complete
     for entry, (_, picture) in zip(job.entries(), timed, strict=False):
-        yield View(entry.frame, entry.time, picture, entry.masks(), entry.scores)
+        yield View(entry.frame, entry.time, picture, entry.masks(), entry.score)
     for answer in () if complete else answers:
         number = source.numbers.get(answer.index, answer.index)
-        entry = job.add(number, source.begin + answer.time, answer.masks, answer.scores)
-        yield View(entry.frame, entry.time, answer.frame, answer.masks, entry.scores)
+        entry = job.add(number, source.begin + answer.time, answer.masks, answer.score)
+        yield View(entry.frame, entry.time, answer.frame, answer.masks, entry.score)
 
 
 def _extent(job: SegmentJob, source: VideoSource) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from mmvs.segmenter.overlay import Overlay, overlay_file
 from mmvs.segmenter.submission import grey_png
 from mmvs.video import folders
 
-COLUMNS = ["frame", "time", "sentence", "score", "area"]  # of mask_scores.csv; area: share of the picture
+COLUMNS = ["frame", "time", "sentence", "score", "area"]  # of score.csv; area: share of the picture
 UNFINISHED = ".unfinished-"  # begins the hidden name of a folder that is being written
 MOST_IN_PALETTE = 254  # sentences: 0 is background, 255 void
 
@@ -63,7 +63,7 @@ class View(NamedTuple):
     time: float  # seconds since the whole video's first frame
     picture: np.ndarray | None  # (H, W, 3) uint8; None where no format asked for it
     masks: np.ndarray  # (N, H, W) bool
-    scores: list[float]  # N
+    score: list[float]  # N
 
 
 Write = Callable[[View], None]
@@ -117,7 +117,7 @@ def _palette(path: Path, results: Results) -> Iterator[Write]:
         def write(view: View) -> None:
             numbers = np.zeros(results.size, np.uint8)
             # The surest last, as it stays where masks overlap; of equally sure ones the first sentence.
-            for n in sorted(range(len(view.masks)), key=lambda n: (view.scores[n], -n)):
+            for n in sorted(range(len(view.masks)), key=lambda n: (view.score[n], -n)):
                 numbers[view.masks[n]] = n + 1
             picture = Image.fromarray(numbers)
             picture.putpalette(colours)
@@ -147,7 +147,7 @@ def _table(path: Path, results: Results) -> Iterator[Write]:
         table = csv.writer(out, lineterminator="\n")
         table.writerow(COLUMNS)
         for entry in results.job.entries():
-            of_each = zip(results.sentences, entry.scores, entry.area, strict=True)
+            of_each = zip(results.sentences, entry.score, entry.area, strict=True)
             table.writerows([entry.frame, entry.time, *row] for row in of_each)
 
 
@@ -172,7 +172,7 @@ def _coco(path: Path, results: Results) -> Iterator[Write]:
 
 def _annotations(job: SegmentJob) -> Iterator[dict]:
     for entry in job.entries():
-        for number, (code, score) in enumerate(zip(entry.codes, entry.scores, strict=True), 1):
+        for number, (code, score) in enumerate(zip(entry.codes, entry.score, strict=True), 1):
             if area := int(coco.area(code)):
                 yield {
                     "image_id": entry.frame,
@@ -190,7 +190,7 @@ def _annotations(job: SegmentJob) -> Iterator[dict]:
 def _npz(path: Path, results: Results) -> Iterator[Write]:
     """frame (F,), time (F,), score (F, N), sentences (N,), masks (F, N, H, W) bool; F frames."""
     yield _wait
-    rows = [(entry.frame, entry.time, entry.scores) for entry in results.job.entries()]
+    rows = [(entry.frame, entry.time, entry.score) for entry in results.job.entries()]
     arrays = {
         "frame": np.array([frame for frame, _, _ in rows]),
         "time": np.array([time for _, time, _ in rows]),
@@ -232,7 +232,7 @@ def _save(file: Path, picture: Image.Image) -> None:
 
 
 FORMATS = {
-    "mask_scores": Format("mask_scores.csv", _table),  # of every call
+    "score": Format("score.csv", _table),  # of every call
     "overlay": Format("overlay.mp4", _overlay),
     "png": Format("masks", _png),
     "palette": Format("palette", _palette),

@@ -37,7 +37,7 @@ class Entry:
 
     frame: int  # number in the whole video, from 0
     time: float  # seconds since the whole video's first frame
-    scores: list[float]  # N, mean foreground probability in each mask
+    score: list[float]  # N, mean foreground probability in each mask
     area: list[float]  # N, share of the picture
     codes: list[dict[str, Any]]  # N masks in COCO's run lengths
 
@@ -84,18 +84,18 @@ class SegmentJob:
         """Does the journal have all frames?"""
         return self.finished is not None and self.finished["frames"] == self.frames
 
-    def add(self, frame: int, time: float, masks: np.ndarray, scores: np.ndarray) -> Entry:
+    def add(self, frame: int, time: float, masks: np.ndarray, score: np.ndarray) -> Entry:
         """Write one more frame.
 
         frame       number in the whole video, from 0
         time        seconds since the whole video's first frame
         masks       (N, H, W) bool
-        scores  (N,) mean foreground probability in each mask
+        score  (N,) mean foreground probability in each mask
         """
         entry = Entry(
             frame,
             round(time, 4),
-            [round(float(c), 4) for c in scores],
+            [round(float(c), 4) for c in score],
             [round(float(mask.mean()), 6) for mask in masks],
             [_run_lengths(mask) for mask in masks],
         )
@@ -158,6 +158,8 @@ def _read(file: Path) -> dict[str, Any] | None:
             record["formats"] += sum(later, [])
         formats, frames = record["formats"], record.get("frames", 0)
         ours = isinstance(record["identity"], dict) and isinstance(formats, list) and isinstance(frames, int)
+        if "confidence" in formats:  # as the score was called in an earlier version
+            return None
         return record if ours and all(isinstance(name, str) for name in formats) else None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None

@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mmvs.config import Evaluation, Experiment
 from mmvs.data import geometry
-from mmvs.data.words import encode, unseen_words
+from mmvs.data.words import encode, nearest_words, unseen_words
 from mmvs.metrics import binarise, foreground_score
 from mmvs.model.inference import ready_for_inference
 from mmvs.segmenter.background import ahead
@@ -43,7 +43,7 @@ class Answer:
     time: float  # seconds since the first frame
     frame: np.ndarray  # (H, W, 3) uint8 RGB
     masks: np.ndarray  # (N, H, W) bool
-    scores: np.ndarray  # (N,) mean foreground probability in each mask, 0 where it is empty
+    score: np.ndarray  # (N,) mean foreground probability in each mask, 0 where it is empty
     canvas: Tensor  # (N, size, size) float32, foreground probability on the network's canvas
 
     @property
@@ -109,6 +109,12 @@ class Segmenter:
         """Words that are not in the network's vocabulary: it can only guess what they mean."""
         sentences = [sentences] if isinstance(sentences, str) else sentences
         return unseen_words(self.tokenizer, sentences, self.experiment.model.language)
+
+    def warning_of_words(self, sentences: str | Sequence[str]) -> str:
+        """A line that names the unseen words, with known words spelt nearly so; "" where there is none."""
+        near = {word: nearest_words(self.tokenizer, word) for word in self.unseen_words(sentences)}
+        named = [word + (f" (known: {', '.join(some)})" if some else "") for word, some in near.items()]
+        return f"not in the model's vocabulary, which guesses: {', '.join(named)}" if named else ""
 
     def segment(
         self,
@@ -198,9 +204,9 @@ class Segmenter:
             warnings.warn(f"{source.name}: {source.damage}", stacklevel=2)
 
     def _answer(self, video: VideoFrame, canvas: Tensor, evaluation: Evaluation) -> Answer:
-        masks, scores = [], []
+        masks, score = [], []
         for one in canvas:  # not all at once: at full resolution a probability takes four times its mask
             probability = geometry.restore(one[None], video.frame.shape[:2])[0].numpy()
             masks.append(binarise(probability, evaluation))
-            scores.append(foreground_score(probability, masks[-1]))
-        return Answer(video.index, video.time, video.frame, np.stack(masks), np.array(scores), canvas)
+            score.append(foreground_score(probability, masks[-1]))
+        return Answer(video.index, video.time, video.frame, np.stack(masks), np.array(score), canvas)

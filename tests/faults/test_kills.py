@@ -20,7 +20,7 @@ def whole(jobs, tmp_path_factory):
 
 def test_results_of_every_part_of_the_work_are_compared(whole):
     names = {name.rpartition("/")[2] for name in whole}
-    assert {"best.ckpt", "last.ckpt", "metrics.json", "samples.csv", "mask_scores.csv", "page.html"} <= names
+    assert {"best.ckpt", "last.ckpt", "metrics.json", "samples.csv", "score.csv", "page.html"} <= names
     assert {"mp4", "h5", "csv", "png"} <= {name.rpartition(".")[2] for name in whole}
 
 

@@ -209,7 +209,7 @@ def test_figures_draw_any_text(tmp_path, text):
     )
     figures = [
         charts.overview(table),
-        charts.mask_scores(table),
+        charts.score(table),
         charts.score_bars(tables.scores(result)),
         charts.comparison_bars(tables.comparison({text: result}, text)),
         charts.ladder_kinds(tables.ladder_cells({"B": {"0": result.scores}}, text)),

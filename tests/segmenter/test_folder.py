@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from mmvs.segmenter.folder import folder_for, segment_to_folder
+from mmvs.segmenter.job import DIFFERENT, SegmentJob
 from mmvs.segmenter.legend import draw_legend
 from mmvs.segmenter.overlay import COLOURS
 from mmvs.segmenter.segmenter import Segmenter
@@ -63,14 +64,14 @@ def overlay(folder) -> np.ndarray:
 def test_what_the_command_writes(run, whole):
     answers = list(Segmenter.from_run(run).segment(run / "clip.mp4", SENTENCES))
     names = {f"masks/{n}/{t:06d}.png" for n in (1, 2) for t in range(COUNT)}
-    others = {"overlay.mp4", "mask_scores.csv", "segmentation.json", ".journal.jsonl"}
+    others = {"overlay.mp4", "score.csv", "segmentation.json", ".journal.jsonl"}
     assert set(contents(whole)) == names | others
-    rows = list(csv.DictReader((whole / "mask_scores.csv").open()))
+    rows = list(csv.DictReader((whole / "score.csv").open()))
     assert len(rows) == 2 * COUNT
     for row, (answer, n) in zip(rows, [(a, n) for a in answers for n in (0, 1)], strict=True):
         assert (int(row["frame"]), row["sentence"]) == (answer.index, SENTENCES[n])
         assert float(row["time"]) == pytest.approx(answer.time, abs=1e-4)
-        assert float(row["score"]) == pytest.approx(answer.scores[n], abs=1e-4)
+        assert float(row["score"]) == pytest.approx(answer.score[n], abs=1e-4)
         assert float(row["area"]) == pytest.approx(answer.masks[n].mean(), abs=1e-6)
         png = np.asarray(Image.open(whole / "masks" / str(n + 1) / f"{answer.index:06d}.png"))
         assert np.array_equal(png, answer.masks[n])
@@ -208,7 +209,7 @@ def test_results_of_something_else_are_refused_and_stay(run, whole, tmp_path, ch
     out = tmp_path / "out"
     shutil.copytree(whole, out)
     if state == "stopped":
-        for name in ("segmentation.json", "overlay.mp4", "mask_scores.csv"):
+        for name in ("segmentation.json", "overlay.mp4", "score.csv"):
             (out / name).unlink()
     before, video, change = stamps(out), run / "clip.mp4", dict(change)
     sentences = change.pop("sentences", SENTENCES)
@@ -231,7 +232,7 @@ def test_folders_of_other_questions_are_others(run, tmp_path):
     assert folder != folder_for(*question, SENTENCES[:1])
 
 
-@pytest.mark.parametrize("lost", ["overlay.mp4", "mask_scores.csv", "masks"])
+@pytest.mark.parametrize("lost", ["overlay.mp4", "score.csv", "masks"])
 def test_a_finished_job_that_lost_a_result_is_done_again(run, whole, tmp_path, lost):
     shutil.copytree(whole, tmp_path / "out")
     path = tmp_path / "out" / lost
@@ -241,10 +242,10 @@ def test_a_finished_job_that_lost_a_result_is_done_again(run, whole, tmp_path, l
 
 
 def test_files_of_somebody_else_are_left_alone(run, tmp_path, capsys):
-    (tmp_path / "mask_scores.csv").write_text("mine")
+    (tmp_path / "score.csv").write_text("mine")
     assert tiny.command("segment", run / "clip.mp4", "the circle", "--run", run, "--out", tmp_path) == 1
-    assert "mask_scores.csv was not made here" in capsys.readouterr().err
-    assert (tmp_path / "mask_scores.csv").read_text() == "mine"
+    assert "score.csv was not made here" in capsys.readouterr().err
+    assert (tmp_path / "score.csv").read_text() == "mine"
 
 
 def test_the_command_line(run, whole, tmp_path, capsys):
@@ -292,7 +293,7 @@ def test_two_jobs_on_one_folder_do_not_meet(tmp_path):
         job.start()
     for job in jobs:
         job.join()
-    with (tmp_path / "out" / "mask_scores.csv").open() as file:
+    with (tmp_path / "out" / "score.csv").open() as file:
         assert [row["frame"] for row in csv.DictReader(file)] == [str(i) for i in range(12)]
 
 
@@ -350,7 +351,7 @@ def test_a_result_that_would_take_the_place_of_a_users_file_is_refused(run, used
         (".journal.jsonl", "dear diary\n"),
         (".journal.jsonl", '0f8ff7dd {"identity": {}}\n'),
         ("masks/cat.png", "mine"),
-        ("mask_scores.csv", "mine"),
+        ("score.csv", "mine"),
         ("overlay.mp4", "mine"),
         ("masks", "mine"),
     ],
@@ -363,7 +364,7 @@ def test_a_folder_with_files_of_such_names_is_refused(run, tmp_path, name, text)
     assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == [text]
 
 
-@pytest.mark.parametrize("link", ["masks", "overlay.mp4", "mask_scores.csv", "segmentation.json"])
+@pytest.mark.parametrize("link", ["masks", "overlay.mp4", "score.csv", "segmentation.json"])
 def test_links_lead_a_job_nowhere(run, whole, tmp_path, link):
     """The folder's results were moved, and a link put in their place, perhaps to another job's results."""
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
@@ -471,3 +472,11 @@ def test_names_of_pictures_in_another_encoding(run, tmp_path):
         assert "1 of 3 pictures are left out" in damage
     record = json.loads((tmp_path / "out" / "segmentation.json").read_text())
     assert record["frames"] == 2 and record["identity"]["video"][0][0] == "\udce9t\udce9_1.png"
+
+
+def test_a_folder_that_still_speaks_of_confidence_is_refused(tmp_path):
+    identity = dict.fromkeys(DIFFERENT, "same")
+    record = {"identity": identity, "frames": 1, "formats": ["confidence", "overlay"], "damage": ""}
+    (tmp_path / "segmentation.json").write_text(json.dumps(record))
+    with pytest.raises(FileExistsError, match="was not made here"):
+        SegmentJob(tmp_path, identity, {"score": "score.csv"})

@@ -62,7 +62,7 @@ def test_numpy(out, answers):
     with np.load(out / "masks.npz") as arrays:
         assert arrays["masks"].dtype == bool
         assert np.array_equal(arrays["masks"], np.stack([answer.masks for answer in answers]))
-        score = np.stack([answer.scores for answer in answers])
+        score = np.stack([answer.score for answer in answers])
         assert np.abs(arrays["score"] - score).max() <= 0.5e-4
         assert arrays["frame"].tolist() == list(range(COUNT))
         assert np.abs(arrays["time"] - [answer.time for answer in answers]).max() <= 0.5e-4
@@ -77,7 +77,7 @@ def test_pictures(out, answers):
 
 
 def test_a_palette_has_all_sentences_and_the_surer_where_they_overlap(out, answers):
-    with (out / "mask_scores.csv").open() as file:
+    with (out / "score.csv").open() as file:
         rows = list(csv.DictReader(file))
     overlaps = 0
     for answer in answers:
@@ -106,7 +106,7 @@ def test_coco(out, answers, capsys):
             n = one["category_id"] - 1
             masks[n] = data.annToMask(one)
             assert one["area"] == masks[n].sum() > 0
-            assert one["score"] == pytest.approx(answer.scores[n], abs=0.5e-4)
+            assert one["score"] == pytest.approx(answer.score[n], abs=0.5e-4)
             ys, xs = np.nonzero(masks[n])
             assert one["bbox"] == [xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1]
         assert np.array_equal(masks, answer.masks)

@@ -78,7 +78,7 @@ def test_score_is_the_mean_probability_in_the_mask(segmenter, monkeypatch):
     )
     (answer,) = segmenter.segment(noise(1), ["the red circle", "a big square"])
     assert answer.masks.any() and not answer.masks.all()  # whatever the random weights are
-    for mask, probability, score in zip(answer.masks, answer.probability, answer.scores, strict=True):
+    for mask, probability, score in zip(answer.masks, answer.probability, answer.score, strict=True):
         assert score == pytest.approx(probability[mask].mean() if mask.any() else 0, abs=1e-6)
 
 
@@ -180,3 +180,9 @@ def test_memory_does_not_grow_with_the_video(segmenter):
     for _ in segmenter.segment(frames(), ["the red circle", "a big square"]):
         count, most = count + 1, max(most, alive)
     assert count == 250 and most < 60, "of 250 frames only those under way are kept"
+
+
+def test_unseen_words_are_named_with_the_nearest_known(segmenter):
+    assert segmenter.warning_of_words("The red circle") == ""
+    warning = segmenter.warning_of_words(["the red crcle", "a big zebra"])
+    assert warning.endswith("which guesses: crcle (known: circle), zebra")
