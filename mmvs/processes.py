@@ -128,8 +128,8 @@ def keep_freed_memory() -> None:
     """Let the C library keep what this process frees, for what it allocates next; results are the same.
 
     A training step on a CPU frees and allocates the same large tensors. Given back to the system, every page
-    has to be cleared and mapped anew: about a tenth of the time (`python -m benchmarks.training_step`). Where
-    the C library is not glibc, nothing happens.
+    has to be cleared and mapped anew: 3 % of the time, and more on a busy machine (`python -m
+    benchmarks.training_step`). Where the C library is not glibc, nothing happens.
     """
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)

@@ -499,7 +499,8 @@ def reports(tmp_path):
     """Every sort of run: finished, finished with pages, unfinished, corrupt, hostile; and what is none."""
     folder = tmp_path / "reports"
     write(folder / "full", result())
-    write(folder / "full" / "figures", "", "scores.png")
+    (folder / "full" / "figures").mkdir(parents=True)
+    (folder / "full" / "figures" / "scores.png").write_bytes(base64.b64decode(PIXEL))
     write(folder / "full", cells(B=[0.2]), "ladder.json")
     write(folder / "full", "", "03_train.html")
     (folder / "going").mkdir()
