@@ -126,7 +126,9 @@ def page(folder: Path, video: str | None = None, model: str = EMBEDDED) -> Any:
             raise gr.Error(html.escape(str(error)), duration=None, print_exception=False) from None
 
     with gr.Blocks(title="mmvs playground", analytics_enabled=False) as blocks:
-        gr.Markdown("# Ask a video\nSay in plain English which object you mean: its mask comes frame by frame.")
+        gr.Markdown(
+            "# Ask a video\nSay in plain English which object you mean: its mask comes frame by frame."
+        )
         with gr.Row():
             with gr.Column(scale=2):
                 film = gr.Video(str(clip), label="Video", sources=["upload"], height=260)
