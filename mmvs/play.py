@@ -127,7 +127,7 @@ def page(folder: Path, video: str | None = None, model: str = EMBEDDED) -> Any:
 
     with gr.Blocks(title="mmvs playground", analytics_enabled=False) as blocks:
         gr.Markdown(
-            "# Ask a video\nSay in plain English which object you mean: its mask comes frame by frame."
+            "# Ask a video\nSay which object you mean: its mask comes frame by frame."
         )
         with gr.Row():
             with gr.Column(scale=2):
