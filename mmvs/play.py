@@ -169,7 +169,7 @@ def launch(blocks: Any, port: int | None = None, browser: bool = False) -> str:
     )
     _, address, _ = blocks.queue().launch(
         server_name=HOST, server_port=port, share=False, inbrowser=browser, prevent_thread_lock=True,
-        quiet=True, ssr_mode=False, footer_links=[], theme=theme, css=STYLE,
+        quiet=True, show_error=True, ssr_mode=False, footer_links=[], theme=theme, css=STYLE,
     )  # fmt: skip
     return address
 
