@@ -235,6 +235,32 @@ def segment(
 
 
 @app.command()
+def play(
+    video: Annotated[
+        str | None, typer.Argument(help="What FFmpeg opens; by default a clip of moving shapes.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", "--run", help="A run's folder, checkpoint, saved model, or hub id.")
+    ] = "models/moving_shapes",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="By default the first free one from 7860 on.")
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
+    device: Device = None,
+) -> None:
+    """Ask a video on a web page.
+
+    Drop a video, type sentences, and watch the masks arrive; flow and coarse mask beside them. The page is
+    for this machine alone. Ctrl-C ends it. Needs the extra: pip install "mmvs[play]"
+
+    Example: mmvs play clip.mp4
+    """
+    from mmvs.play import play
+
+    play(video, model, port, not no_browser)
+
+
+@app.command()
 def export(
     run: Annotated[str, typer.Argument(help="A run's folder or checkpoint.")],
     folder: Annotated[Path, typer.Argument(help="Where the saved model goes.")],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -33,8 +33,10 @@ def play_file(path: Path) -> Video:
     return _embed(open_video(path))
 
 
-def ask(segmenter: Segmenter, video: Any, sentence: str) -> Any:
-    """A field for a sentence above the video's masks: change it, press Enter, and see them change.
+def ask(segmenter: Segmenter, video: Any, sentences: str | Sequence[str]) -> Any:
+    """A field for a sentence above the video's masks: change it, press Segment or Enter, and see them change.
+
+    sentences  examples to choose from; the first is asked at once
 
     Returns a widget; without ipywidgets, a text that says how to get one.
     """
@@ -42,7 +44,11 @@ def ask(segmenter: Segmenter, video: Any, sentence: str) -> Any:
         ipywidgets = import_module("ipywidgets")  # no dependency: it comes with `make lab`
     except ImportError:
         return "To type sentences here, open this notebook with `make lab`."
-    field = ipywidgets.Text(sentence, continuous_update=False, layout=ipywidgets.Layout(width="40em"))
+    examples = [sentences] if isinstance(sentences, str) else list(sentences)
+    wide = ipywidgets.Layout(width="40em")
+    field = ipywidgets.Text(examples[0], continuous_update=False, layout=wide)
+    tries = [ipywidgets.Button(description=one, tooltip=one, layout=wide) for one in examples]
+    button = ipywidgets.Button(description="Segment", button_style="primary")
     output = ipywidgets.Output()
 
     def answer(_: Any = None) -> None:
@@ -57,9 +63,15 @@ def ask(segmenter: Segmenter, video: Any, sentence: str) -> Any:
             except ValueError as error:  # an empty sentence, or one too long
                 print(error)
 
+    def choose(chosen: Any) -> None:
+        field.value = chosen.description
+
+    for one in tries:
+        one.on_click(choose)
+    button.on_click(answer)
     field.observe(answer, "value")
     answer()
-    return ipywidgets.VBox([field, output])
+    return ipywidgets.VBox([ipywidgets.HBox([field, button]), *tries, output])
 
 
 def _embed(pictures: Iterable[tuple[float, np.ndarray]]) -> Video:

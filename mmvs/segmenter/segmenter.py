@@ -45,6 +45,7 @@ class Answer:
     masks: np.ndarray  # (N, H, W) bool
     score: np.ndarray  # (N,) mean foreground probability in each mask, 0 where it is empty
     canvas: Tensor  # (N, size, size) float32, foreground probability on the network's canvas
+    flow: Tensor  # (2, size, size) float32, pixels per frame of the canvas; zeros without motion
 
     @property
     def probability(self) -> np.ndarray:
@@ -209,4 +210,5 @@ class Segmenter:
             probability = geometry.restore(one[None], video.frame.shape[:2])[0].numpy()
             masks.append(binarise(probability, evaluation))
             score.append(foreground_score(probability, masks[-1]))
-        return Answer(video.index, video.time, video.frame, np.stack(masks), np.array(score), canvas)
+        flow = video.picture.flow
+        return Answer(video.index, video.time, video.frame, np.stack(masks), np.array(score), canvas, flow)

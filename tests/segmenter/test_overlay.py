@@ -6,7 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from mmvs.segmenter.overlay import COLOURS, LARGEST, SMALLEST, Overlay, write_overlay
+from mmvs.segmenter.overlay import LARGEST, SMALLEST, Overlay, write_overlay
+from mmvs.video.colours import SENTENCES as COLOURS
 
 
 def test_colours_where_the_masks_are_and_the_picture_where_they_are_not():

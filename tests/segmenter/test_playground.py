@@ -47,11 +47,14 @@ def test_without_widgets_it_says_how_to_get_them(segmenter, monkeypatch):
 class Field:
     """What `ask` uses of ipywidgets' widgets."""
 
-    def __init__(self, value=None, **_):
-        self.value, self.called = value, None
+    def __init__(self, value=None, description="", **_):
+        self.value, self.description, self.called, self.clicked = value, description, None, None
 
     def observe(self, call, name):
         self.called = call
+
+    def on_click(self, call):
+        self.clicked = call
 
     def clear_output(self, wait):
         pass
@@ -64,18 +67,20 @@ class Field:
 
 
 def test_a_changed_sentence_changes_what_is_shown(segmenter, monkeypatch, capsys):
-    fields, pictures = [], []
+    pictures = []
     widgets = types.SimpleNamespace(
-        Text=lambda *a, **k: fields.append(Field(*a, **k)) or fields[-1],
-        Output=Field, Layout=lambda **_: None, VBox=list,
+        Text=Field, Output=Field, Button=Field, Layout=lambda **_: None, VBox=list, HBox=list,
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "ipywidgets", widgets)
     monkeypatch.setattr(playground, "display", pictures.append)
-    playground.ask(segmenter, FRAMES, "the red circle")
-    (field,) = fields
-    field.value = "a big square"
-    field.called({})
+    (field, button), *tries, _ = playground.ask(segmenter, FRAMES, ["the red circle", "a big square"])
+    assert [one.description for one in tries] == ["the red circle", "a big square"]
+    tries[1].clicked(tries[1])
+    assert field.value == "a big square"
+    field.called({})  # as ipywidgets does where the value changes
     assert len(pictures) == 2 and pictures[0].data != pictures[1].data
+    button.clicked(button)
+    assert len(pictures) == 3
     field.value = "  "
-    field.called({})
-    assert len(pictures) == 2 and "empty" in capsys.readouterr().out
+    button.clicked(button)
+    assert len(pictures) == 3 and "empty" in capsys.readouterr().out
