@@ -18,8 +18,8 @@ from PIL import Image
 from mmvs.segmenter.folder import folder_for, segment_to_folder
 from mmvs.segmenter.job import DIFFERENT, SegmentJob
 from mmvs.segmenter.legend import draw_legend
-from mmvs.segmenter.overlay import COLOURS
 from mmvs.segmenter.segmenter import Segmenter
+from mmvs.video.colours import SENTENCES as COLOURS
 from mmvs.video.excerpt import Excerpt
 from mmvs.video.files import write_video
 
