@@ -58,7 +58,7 @@ for answer in segmenter.segment("video.mp4", ["the red circle that goes up"]):
 
 - It has seen `{{ data }}` and nothing else: other scenes, and sentences of another kind, are beyond it. It
   gives them a mask all the same. `mmvs segment` names the words that training never showed.
-- Confidence is the mean foreground probability inside a mask. It is not calibrated: a mask of the wrong
+- A score is the mean foreground probability inside a mask. It is not calibrated: a mask of the wrong
   object can have a high one.
 - A sentence is answered in each frame from {{ frames }} frames around it. Objects are not tracked, and
   nothing says that the video has no such object.

@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from mmvs.config import ConfigError, Language, resolve
 from mmvs.data.csv_files import is_blank
 from mmvs.files import regular
 
+TRAINING_WORDS = "training_words"  # of a tokenizer's settings
 _MIRROR = {"left": "right", "right": "left"}
 
 
@@ -122,15 +123,23 @@ def readable_pieces(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[
     ]
 
 
+def keep_words(tokenizer: PreTrainedTokenizerBase, sentences: Iterable[str]) -> None:
+    """Let a tokenizer know the words of its training; they are saved with it."""
+    words = {word for s in sentences for word, _ in BertPreTokenizer().pre_tokenize_str(s.lower())}
+    tokenizer.init_kwargs[TRAINING_WORDS] = sorted(words)
+
+
 def unseen_words(
     tokenizer: PreTrainedTokenizerBase, sentences: Iterable[str], language: Language
 ) -> list[str]:
     """Words that are not in the vocabulary: the network can only guess what they mean.
 
-    `small`, a vocabulary of the training sentences, falls back to single letters for them. BERT's own knows
-    nearly everything, at least by its parts: of it only words with unknown characters count.
+    `small` is a vocabulary of the training sentences, and falls back to single letters for other words. BERT's
+    own knows nearly everything, at least by its parts: there the words of training count, where the model
+    keeps them (`keep_words`), and else only words with unknown characters.
     """
-    known, own = tokenizer.get_vocab(), language.name == "small"
+    known: Collection[str] = tokenizer.init_kwargs.get(TRAINING_WORDS) or tokenizer.get_vocab()
+    own = language.name == "small" or TRAINING_WORDS in tokenizer.init_kwargs
     words = dict.fromkeys(
         word for s in sentences for word, _ in BertPreTokenizer().pre_tokenize_str(s.lower())
     )

@@ -18,7 +18,9 @@ from mmvs.flow.store import STEPS
 from mmvs.segmenter.streaming import Picture
 from mmvs.video.stream import VideoSource
 
-LARGEST_FLOW = 1920 * 1080  # pixels; DIS takes gigabytes and seconds for 8k, and the canvas shows none of it
+# The longer side of flow, in canvases: a finer field takes most of the time, and the canvas shows none of it.
+# `python -m benchmarks.flow_size` measures what it does to masks.
+FLOW_IN_CANVASES = 2
 SMALLEST_FLOW = 16  # pixels a side: DIS refuses less
 
 
@@ -52,7 +54,7 @@ def _flows(
     frames: Iterable[np.ndarray], original: tuple[int, int], experiment: Experiment
 ) -> Iterator[Tensor]:
     """Yield the flow (1, 2, h, w) of every frame in pixels of h x w; zeros for a network without motion."""
-    height, width = _flow_size(*original, experiment.flow.height)
+    height, width = _flow_size(*original, experiment.flow.height, FLOW_IN_CANVASES * experiment.data.size)
     if not experiment.model.motion:
         yield from (torch.zeros(1, 2, height, width) for _ in frames)
         return
@@ -64,9 +66,9 @@ def _flows(
         yield torch.from_numpy(steps.astype(np.float32) / STEPS)
 
 
-def _flow_size(height: int, width: int, flow_height: int | None) -> tuple[int, int]:
-    """(h, w) for the flow estimator: as in the flow store, but no more than LARGEST_FLOW pixels."""
+def _flow_size(height: int, width: int, flow_height: int | None, longest: int) -> tuple[int, int]:
+    """(h, w) for the flow estimator: as in the flow store, but its longer side has at most `longest` pixels."""
     if flow_height is not None:
         return flow_height, max(1, round(width * flow_height / height))
-    scale = min(1.0, (LARGEST_FLOW / (height * width)) ** 0.5)
+    scale = min(1.0, longest / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))

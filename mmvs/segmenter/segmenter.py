@@ -26,11 +26,13 @@ from mmvs.data.words import encode, nearest_words, unseen_words
 from mmvs.metrics import binarise, foreground_score
 from mmvs.model.inference import ready_for_inference
 from mmvs.segmenter.background import ahead
-from mmvs.segmenter.intake import LARGEST_FLOW, VideoFrame, intake
+from mmvs.segmenter.intake import VideoFrame, intake
 from mmvs.segmenter.streaming import Picture, Streaming
 from mmvs.trained import TrainedNetwork
 from mmvs.video.stream import VideoSource, open_video
 
+LARGEST_SCALE = 4  # of a video, in sizes of the clips that moving shapes have
+LARGE = 1920 * 1080  # pixels of a frame, above which few of them wait
 LONGEST_SENTENCE = 1000  # characters: a word of any length can be a single unknown word piece
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -117,6 +119,22 @@ class Segmenter:
         named = [word + (f" (known: {', '.join(some)})" if some else "") for word, some in near.items()]
         return f"not in the model's vocabulary, which guesses: {', '.join(named)}" if named else ""
 
+    def warning_of_video(self, size: tuple[int, int]) -> str:
+        """A line on a video of (H, W) that is nothing like those of training; "" where that is not known.
+
+        A model of moving shapes alone has seen drawn clips of one size, and no picture of a camera.
+        """
+        names = self.experiment.data.training_sets
+        if not all(name.startswith("moving_shapes") for name in names):
+            return ""
+        height, width = self.experiment.data.moving_shapes.height, self.experiment.data.moving_shapes.width
+        if max(size[0] / height, size[1] / width) <= LARGEST_SCALE:
+            return ""
+        return (
+            f"the model was trained on drawn shapes in clips of {width} x {height} pixels, and knows nothing "
+            f"else; of a video of {size[1]} x {size[0]} its masks mean nothing unless that shows such shapes"
+        )
+
     def segment(
         self,
         video: Any,
@@ -189,7 +207,7 @@ class Segmenter:
         self, source: VideoSource, streaming: Streaming, start: int, evaluation: Evaluation
     ) -> Iterator[Answer]:
         first = max(0, start - streaming.before)
-        ready = 2 * streaming.batch if np.prod(source.size) <= LARGEST_FLOW else 1  # 8k: 100 MB a frame
+        ready = 2 * streaming.batch if np.prod(source.size) <= LARGE else 1  # 8k: 100 MB a frame
         waiting: deque[VideoFrame] = deque()  # for their masks
 
         def pictures(coming: Iterable[VideoFrame]) -> Iterator[Picture]:

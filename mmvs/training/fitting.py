@@ -23,7 +23,7 @@ from mmvs.build import keep_architectures
 from mmvs.config import ConfigError, Experiment
 from mmvs.data import catalogue
 from mmvs.data.loaders import Loaders
-from mmvs.data.words import tokenizer
+from mmvs.data.words import keep_words, tokenizer
 from mmvs.files import remove_partial, write_json, write_text
 from mmvs.processes import one_at_a_time
 from mmvs.run_folder import RunFolder, TrainingEnd
@@ -73,6 +73,8 @@ def fit(experiment: Experiment, progress: bool = True) -> TrainedNetwork:
         start = starting.source(experiment, checkpoints)
         sentences = set().union(*(source.samples.distinct_sentences() for source in sources.values()))
         words = tokenizer(experiment.model.language, checkpoints.vocabulary, sentences)
+        if experiment.model.language.name != "small":  # whose vocabulary is these words
+            keep_words(words, sentences)
     alone = processes.count() == 1  # of several, the others would train on while the first waits
     with one_at_a_time(folder.training_lock, wait=alone) if processes.rank() == 0 else nullcontext():
         if not folder.is_trained():
