@@ -460,7 +460,7 @@ def index(
 ) -> None:
     """List all runs.
 
-    Write index.html and README.md of the reports; or render a notebook.
+    Write index.html and README.md of the reports, and print the scores; or render a notebook.
 
     Example: mmvs report
     """
@@ -468,8 +468,10 @@ def index(
         from mmvs.config import resolve
         from mmvs.report.pages import write_index
 
-        for path in write_index(resolve(reports)):
-            print(path)
+        from mmvs.report.runs import as_text, runs
+
+        page, _ = write_index(resolve(reports))
+        print(*as_text(runs(resolve(reports))), f"open {reports / page.name}", sep="\n")
 
 
 @report.command()
