@@ -467,7 +467,6 @@ def index(
     if context.invoked_subcommand is None:
         from mmvs.config import resolve
         from mmvs.report.pages import write_index
-
         from mmvs.report.runs import as_text, runs
 
         page, _ = write_index(resolve(reports))
