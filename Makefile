@@ -32,13 +32,13 @@ help: ## this list
 install: .venv/.installed ## the environment in .venv, with the versions of requirements.lock
 
 report: .venv/.installed ## run the experiment and render its reports: open reports/index.html
-	$(PIPELINE) run report
+	$(PIPELINE) run report && $(BIN) mmvs report
 
 ladder: .venv/.installed ## the ablation ladder, 3 seeds a rung (hours; resumes where it was killed), then the reports
-	$(PIPELINE) run ladder && run report
+	$(PIPELINE) run ladder && run report && $(BIN) mmvs report
 
 motion: .venv/.installed ## what explicit motion is worth: 4 systems, 5 budgets, 3 seeds (many hours; resumes), then the reports
-	$(PIPELINE) run motion && run report
+	$(PIPELINE) run motion && run report && $(BIN) mmvs report
 
 test: .venv/.installed ## lint, unit tests and the notebooks at smoke scale
 	@$(BIN) ruff check .

@@ -489,16 +489,17 @@ def index(
 ) -> None:
     """List all runs.
 
-    Write index.html and README.md of the reports; or render a notebook.
+    Write index.html and README.md of the reports, and print the scores; or render a notebook.
 
     Example: mmvs report
     """
     if context.invoked_subcommand is None:
         from mmvs.config import resolve
         from mmvs.report.pages import write_index
+        from mmvs.report.runs import as_text, runs
 
-        for path in write_index(resolve(reports)):
-            print(path)
+        page, _ = write_index(resolve(reports))
+        print(*as_text(runs(resolve(reports))), f"open {reports / page.name}", sep="\n")
 
 
 @report.command()

@@ -52,6 +52,9 @@ def overview(samples: pd.DataFrame) -> Figure:
     axes[1, 1].set(
         xlabel="mean flow inside the mask, pixels per frame", ylabel="", title="motion of the objects"
     )
+    whole = samples.attrs.get("of", len(samples))
+    counted = f"{len(samples):,} of {whole:,}, evenly spread" if len(samples) < whole else f"all {whole:,}"
+    figure.suptitle(f"samples counted here: {counted}", fontsize=10, x=0.01, ha="left")
     plt.close(figure)
     return without_formulas(figure)
 

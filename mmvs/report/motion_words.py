@@ -24,13 +24,15 @@ NO_VERBS = _set("""
 
 # Whoever or whatever does this changes place, direction or posture while one looks.
 MOTION_VERBS = _set("""
-    approaching backing bending biking bouncing bounding catching chasing clapping climbing crashing crawling
-    creeping crossing dancing diving dribbling drifting driving dropping entering escaping falling flapping
-    flipping floating flying following going heading hiking hitting hopping jogging jumping kicking landing
-    leading leaping leaving lifting limping marching moving overtaking parading passing pouring powerwalking
-    pulling pushing racing raising reaching riding rocking rolling rotating running shaking skating skiing
-    skipping sliding slipping somersaulting speeding spinning sprinting squirming strolling swaying swimming
-    swinging swirling throwing trotting tumbling turning waddling wagging walking wandering waving
+    approaching ascending backing bending biking bouncing bounding catching chasing clapping climbing
+    crashing crawling creeping crossing dancing descending diving dribbling drifting driving dropping
+    entering escaping falling flapping flipping floating flying following gliding going heading hiking
+    hitting hopping jogging jumping kicking landing leading leaping leaving lifting limping marching
+    moving overtaking parading passing pouring powerwalking pulling pushing racing raising reaching
+    riding rising rocking rolling rotating running shaking shifting sinking skating skiing skipping
+    sliding slipping somersaulting speeding spinning sprinting squirming strolling swaying swimming
+    swinging swirling throwing traveling travelling trotting tumbling turning waddling wagging walking
+    wandering waving
 """)
 
 # Left and right are not among them: here they nearly always say where somebody is ("on the left").

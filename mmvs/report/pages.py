@@ -49,6 +49,12 @@ MARKERS = re.compile(
     r"(?m)^[ \t]*# (?:NBVAL_\w+|fmt: \w+)[ \t]*\n?|[ \t]*# fmt: \w+[ \t]*$"
 )  # for tests and tools
 EMPTY = re.compile(r"<td>\s*(?:NaN|nan|None|NaT)\s*</td>")
+# Of pandas: labels of the columns in one row, names of the index in a row below, which is empty otherwise.
+TWO_ROWS = re.compile(
+    r"<thead>\s*<tr>\s*((?:<th>\s*</th>\s*)+)((?:<th[^>]*>[^<]+</th>\s*)+)</tr>\s*"
+    r"<tr>\s*((?:<th>[^<]+</th>\s*)+)((?:<th>\s*</th>\s*)+)</tr>\s*</thead>"
+)
+TIMES = ("duration", "start_time", "end_time")  # of papermill: two runs with equal results are equal files
 EMBEDDED = {"img": "data:image/", "source": "data:video/"}  # a page opens offline: what it shows lies in it
 
 
@@ -104,6 +110,8 @@ def render(notebook: Path) -> Path:
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and not _is_widget(o)]
             cell.outputs = [o for o in cell.outputs if _strip_bars(o)]
+        _strip_times(cell.metadata)
+    _strip_times(content.metadata)
     content.metadata.pop("widgets", None)
     _write(notebook, nbformat.writes(content) + "\n")
     for cell in content.cells:
@@ -119,7 +127,7 @@ def render(notebook: Path) -> Path:
         else exporter.from_notebook_node(NotebookNode(content | {"cells": piece}))[0]
         for piece in pieces
     )
-    body = EMPTY.sub("<td></td>", _sanitise(body))
+    body = TWO_ROWS.sub(_one_row, EMPTY.sub("<td></td>", _sanitise(body)))
     heading = next(
         (c.source.splitlines()[0] for c in content.cells if c.source.startswith("# ")), notebook.stem
     )
@@ -206,6 +214,20 @@ def closing(experiment: Experiment, notebook: str) -> str:
         f"Files: {place}/ (figures in {place}/figures/)\n"
         f"Again: mkdir -p {place} && papermill notebooks/{name} {place}/{name}{params}"
     )
+
+
+def _strip_times(metadata: Any) -> None:
+    metadata.pop("execution", None)
+    for name in TIMES:
+        metadata.get("papermill", {}).pop(name, None)
+
+
+def _one_row(head: re.Match[str]) -> str:
+    """Names of the index and of the columns in one row, where they are as many as pandas left room for."""
+    blank, columns, names, rest = head.groups()
+    if blank.count("<th>") != names.count("<th>") or columns.count("<th") != rest.count("<th>"):
+        return head[0]
+    return f"<thead><tr>{names}{columns}</tr></thead>"
 
 
 def _is_widget(output: Any) -> bool:

@@ -235,5 +235,16 @@ def as_readme(runs: list[Run]) -> str:
     return template.render(runs=runs, kinds=_kinds(runs)).rstrip() + "\n"
 
 
+def as_text(runs: list[Run]) -> list[str]:
+    """A line a scored run, and one a point of a sweep: data set, score, interval."""
+    lines = []
+    for run in runs:
+        for bar in run.bars if run.sweep else run.bars[:1]:
+            if not bar.floor:
+                measure = run.sweep.name if run.sweep else "mean IoU"
+                lines.append(f"{run.name}: {measure} {bar.text} on {run.data_set}, {bar.name}")
+    return lines
+
+
 def _kinds(runs: list[Run]) -> list[str]:
     return kinds_first({kind for run in runs for kind in run.scores.get(run.data_set, {})})

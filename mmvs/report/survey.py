@@ -22,7 +22,8 @@ def samples(data_set: Any, flow: Any = None, limit: int = 600) -> pd.DataFrame:
     flow      its flow store, or None to leave `speed` out
 
     Columns: index, video_id, kind, sentence, words (count), size (share of the frame),
-    speed (mean flow inside the mask, pixels per frame at the video's own width).
+    speed (mean flow inside the mask, pixels per frame at the video's own width). The table's attrs["of"] is
+    how many samples the data set has.
     """
     rows = []
     for index in np.unique(np.linspace(0, len(data_set) - 1, min(limit, len(data_set))).astype(int)).tolist():
@@ -38,7 +39,9 @@ def samples(data_set: Any, flow: Any = None, limit: int = 600) -> pd.DataFrame:
             field = flow.read(sample.video_id, data_set.video_path(sample.video_id), [sample.frame])[0]
             row["speed"] = _speed(field, mask)
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    table.attrs["of"] = len(data_set)
+    return table
 
 
 def frequent_words(sentences: Any, count: int = 24) -> pd.Series:

@@ -410,7 +410,9 @@ def test_overview_counts_samples():
     assert [bar.get_width() for bar in words.patches] == [3, 1, 1]
     assert [label.get_text() for label in words.get_yticklabels()] == ["a", "b", "c"]
     assert sum(heights(sizes)) == 3
-    assert charts.overview(samples.drop(columns="speed"))
+    assert charts.overview(samples.drop(columns="speed")).get_suptitle().endswith("all 3")
+    samples.attrs["of"] = 27390
+    assert "3 of 27,390, evenly spread" in charts.overview(samples).get_suptitle()
 
 
 def test_strips_outline_the_annotated_frame():
@@ -691,6 +693,33 @@ def test_tables_show_nothing_where_nothing_is(tmp_path):
     assert "<td></td>" in html and "NaN" not in html and "<td>1.5</td>" in html
 
 
+def test_names_of_an_index_stand_in_the_row_of_the_columns(tmp_path):
+    """pandas writes them in a row of their own, below; names with rows that do not fit stay as they are."""
+    index = pd.MultiIndex.from_tuples([("d", "all"), ("d", "motion")], names=["data set", "sentences"])
+    table = pd.DataFrame({"mean IoU": [0.5, 0.6], "low": [0.4, 0.5]}, index=index).to_html()
+    cell = new_code_cell("table", outputs=[new_output("execute_result", data={"text/html": table})])
+    path = tmp_path / "page.ipynb"
+    nbformat.write(new_notebook(cells=[cell]), path)
+    head = re.search(r"<thead>(.*?)</thead>", pages.render(path).read_text(), re.DOTALL)[1]
+    assert head.count("<tr>") == 1
+    assert re.findall(r"<th[^>]*>([^<]*)</th>", head) == ["data set", "sentences", "mean IoU", "low"]
+
+
+def test_two_runs_with_equal_results_leave_equal_files(tmp_path):
+    """Nothing but the times of papermill and of the kernel differs: `git status` stays clean."""
+    written = []
+    for day in ("2026-01-01T00:00:00", "2026-01-02T00:00:00"):
+        times = {
+            "papermill": {"start_time": day, "end_time": day, "duration": float(day[9]), "exception": False}
+        }
+        cell = new_code_cell("1", id="a", metadata=times | {"execution": {"iopub.status.busy": day}})
+        page = new_notebook(cells=[cell], metadata=times)
+        nbformat.write(page, tmp_path / "page.ipynb")
+        html = pages.render(tmp_path / "page.ipynb")
+        written.append((html.read_bytes(), (tmp_path / "page.ipynb").read_bytes()))
+    assert written[0] == written[1] and b'"exception"' in written[0][1]
+
+
 def test_sentences_and_names_from_outside_reach_a_page_escaped(tmp_path):
     """Whatever an annotation file or a folder holds, its text opens no tag, in tables or in plain text."""
     texts = {"set": [(EVIL, "0", f"a dog {EVIL}"), ("v", "1", "<img src=x onerror=alert(1)>")]}
@@ -719,7 +748,9 @@ def test_a_notebook_that_cannot_be_read_is_named(tmp_path):
 
 def test_command_line(reports, capsys):
     assert tiny.command("report", "--reports", reports) == 0
-    assert capsys.readouterr().out.splitlines() == [str(reports / "index.html"), str(reports / "README.md")]
+    *scores, last = capsys.readouterr().out.splitlines()
+    assert last == f"open {reports / 'index.html'}" and (reports / "README.md").exists()
+    assert any("mean IoU 0.8" in line and "on shapes-test, all" in line for line in scores)
     assert tiny.command("report", "render", reports / "absent.ipynb") == 1
     assert "absent.ipynb" in capsys.readouterr().err
 

@@ -31,6 +31,7 @@ def test_words_and_verbs():
     assert motion_words.verbs("something is running into the building, rolling") == ["running", "rolling"]
     assert not motion_words.MOTION_VERBS & motion_words.NO_VERBS
     assert not motion_words.DIRECTIONS & motion_words.PLACES
+    assert {"travelling", "rising"} <= motion_words.MOTION_VERBS
     assert all(word.endswith("ing") for word in motion_words.MOTION_VERBS | motion_words.NO_VERBS)
 
 
