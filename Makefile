@@ -15,7 +15,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export IPYTHONDIR := $(CURDIR)/build/ipython
 # Text bars are what belongs into a rendered notebook: no advice to install widgets.
 export PYTHONWARNINGS := ignore:IProgress not found
-report ladder motion test: export JUPYTER_NO_CONFIG := 1
+report ladder motion test test-fast: export JUPYTER_NO_CONFIG := 1
 
 # A killed run leaves nothing locked: the lock is the kernel's, and ends with its holders.
 define PIPELINE
@@ -27,7 +27,7 @@ run() { $(BIN) snakemake --profile profiles/$(PROFILE) $(if $(filter local,$(PRO
 endef
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: .venv/.installed ## the environment in .venv, with the versions of requirements.lock
 
@@ -43,7 +43,18 @@ motion: .venv/.installed ## what explicit motion is worth: 4 systems, 5 budgets,
 test: .venv/.installed ## lint, unit tests and the notebooks at smoke scale
 	@$(BIN) ruff check .
 	@$(BIN) ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 tests notebooks
+	OMP_NUM_THREADS=1 $(BIN) pytest -r s --nbval-lax --nbval-current-env --nbval-cell-timeout=300 tests notebooks
+
+# What is quick and tells most: definitions, files, one network, one page, one video.
+FAST := tests/metrics tests/data/test_geometry.py tests/data/test_words.py tests/data/test_csv_files.py \
+  tests/model/test_colour_wheel.py tests/model/test_fusion.py tests/model/test_network.py \
+  tests/report/test_intervals.py tests/report/test_sweeps.py tests/segmenter/test_overlay.py \
+  tests/test_config.py tests/test_files.py tests/test_layers.py tests/test_losses.py \
+  tests/test_run_folder.py tests/test_schema.py tests/test_pinned.py
+
+test-fast: .venv/.installed ## a part of the tests, in less than a minute
+	@$(BIN) ruff check .
+	OMP_NUM_THREADS=1 $(BIN) pytest -q -r s $(FAST)
 
 faults: .venv/.installed ## kill 50 runs at random moments, and compare what they end with (about 15 minutes)
 	OMP_NUM_THREADS=1 .venv/bin/python tests/faults/kills.py --kills 50

@@ -212,7 +212,6 @@ def segment(
     from mmvs.segmenter.formats import chosen
     from mmvs.segmenter.sentences import read_sentences
     from mmvs.video.excerpt import Excerpt, seconds
-    from mmvs.video.stream import open_video
 
     excerpt = Excerpt(seconds(start), None if end is None else seconds(end), fps)
     sentences = [*(sentences or []), *(read_sentences(sentence_file) if sentence_file else [])]
@@ -221,10 +220,8 @@ def segment(
     names = chosen(formats or USUAL)
     options = {"batch": batch, "precision": precision.value, "threshold": threshold}
     segmenter = Segmenter.from_run(run)
-    source = open_video(video)
-    for warning in (segmenter.warning_of_words(sentences), segmenter.warning_of_video(source.size)):
-        if warning:  # before minutes of work
-            print(f"warning: {warning}", file=sys.stderr)
+    if warning := segmenter.warning_of_words(sentences):  # before minutes of work
+        print(f"warning: {warning}", file=sys.stderr)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the lines below print the damage
         try:

@@ -134,9 +134,9 @@ def unseen_words(
 ) -> list[str]:
     """Words that are not in the vocabulary: the network can only guess what they mean.
 
-    `small` is a vocabulary of the training sentences, and falls back to single letters for other words. BERT's
-    own knows nearly everything, at least by its parts: there the words of training count, where the model
-    keeps them (`keep_words`), and else only words with unknown characters.
+    `small` is a vocabulary of the training sentences, and falls back to letters for other words. BERT's own
+    knows nearly everything, at least by its parts: there the words of training count, where the model keeps
+    them (`keep_words`), and else only words with unknown characters.
     """
     known: Collection[str] = tokenizer.init_kwargs.get(TRAINING_WORDS) or tokenizer.get_vocab()
     own = language.name == "small" or TRAINING_WORDS in tokenizer.init_kwargs

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -65,6 +66,8 @@ def segment_to_folder(
         raise ValueError(f"{video} is itself a result in {folder}: choose another folder")
     with one_at_a_time(folder.with_name(f".{folder.name}.lock")):
         source = excerpt.of(open_video(video))
+        if warning := segmenter.warning_of_video(source.size):
+            print(f"warning: {warning}", file=sys.stderr)
         answers = segmenter.segment(source, sentences, **options)  # refuses before anything is written
         outputs = {name: FORMATS[name].output for name in ("score", *formats)}
         job = SegmentJob(folder, _identity(segmenter, video, sentences, excerpt, options), outputs)

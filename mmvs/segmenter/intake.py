@@ -67,7 +67,7 @@ def _flows(
 
 
 def _flow_size(height: int, width: int, flow_height: int | None, longest: int) -> tuple[int, int]:
-    """(h, w) for the flow estimator: as in the flow store, but its longer side has at most `longest` pixels."""
+    """(h, w) for the flow estimator: as in the flow store, the longer side at most `longest` pixels."""
     if flow_height is not None:
         return flow_height, max(1, round(width * flow_height / height))
     scale = min(1.0, longest / max(height, width))

@@ -5,7 +5,15 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 from mmvs.config import ConfigError, Language
-from mmvs.data.words import encode, mirror, readable_pieces, tokenizer, unseen_words
+from mmvs.data.words import (
+    encode,
+    keep_words,
+    kept_tokenizer,
+    mirror,
+    readable_pieces,
+    tokenizer,
+    unseen_words,
+)
 
 SENTENCES = ["the red circle moving left", "the blue square that goes up, then turns right"]
 SMALL = Language(name="small", vocabulary=120)
@@ -87,6 +95,21 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
     words = tokenizer(Language(name="small"), tmp_path, ["the red circle"])
     with pytest.raises(ValueError, match="sentence 1 holds bytes that are not UTF-8"):
         encode(words, ["the red \udcff circle"], 12)
+
+
+def test_a_published_vocabulary_tells_what_training_never_showed(tmp_path):
+    """The words of training travel with the tokenizer."""
+    bert = Language(name="some-bert")
+    words = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer(SMALL, tmp_path / "small", ["the red circle", "a dog"]).backend_tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+    )
+    assert unseen_words(words, ["the dog", "the ☃"], bert) == ["☃"], "nobody kept the words of training"
+    keep_words(words, ["the red circle"])
+    words.save_pretrained(tmp_path / "kept")
+    kept = kept_tokenizer(tmp_path / "kept")
+    assert unseen_words(kept, ["The RED dog"], bert) == ["dog"]
 
 
 def test_words_that_training_never_showed_are_told(tmp_path):

@@ -1,5 +1,6 @@
 """intake: frames and flow of a video as the flow store and the clips have them."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -8,7 +9,7 @@ from mmvs.config import experiment
 from mmvs.data import geometry
 from mmvs.flow.estimators import estimator
 from mmvs.flow.store import FlowStore
-from mmvs.segmenter.intake import LARGEST_FLOW, _flow_size, intake
+from mmvs.segmenter.intake import FLOW_IN_CANVASES, _flow_size, intake
 from mmvs.video.files import write_video
 from mmvs.video.stream import open_video
 
@@ -45,7 +46,18 @@ def test_without_motion_no_flow_is_estimated(monkeypatch):
 
 
 def test_flow_is_estimated_at_the_videos_size_up_to_a_limit():
-    assert _flow_size(480, 854, None) == (480, 854)
-    assert _flow_size(480, 854, 240) == (240, 427)
-    height, width = _flow_size(4320, 7680, None)
-    assert (height, width) == (1080, 1920) and height * width <= LARGEST_FLOW
+    assert _flow_size(480, 854, None, 1000) == (480, 854)
+    assert _flow_size(480, 854, 240, 100) == (240, 427), "what the experiment says stands"
+    assert _flow_size(720, 1280, None, 128) == (72, 128)
+    assert _flow_size(1280, 720, None, 640) == (640, 360)
+
+
+def test_large_videos_move_as_far_as_small_ones_on_the_canvas():
+    """A texture that moves 8 of 512 pixels a frame: of a canvas of 64 that is 1 pixel."""
+    texture = cv2.resize(np.random.default_rng(1).integers(0, 255, (48, 48, 3), np.uint8), (512, 512))
+    video = np.stack([np.roll(texture, 8 * t, axis=1) for t in range(3)])
+    settings = experiment(data={"size": 64}, flow={"finest_scale": 0})
+    first, *_ = intake(open_video(video), settings)
+    inside = first.picture.flow[:, 16:-16, 16:-16]
+    assert inside[0].median() == pytest.approx(1.0, abs=0.1) and abs(inside[1].median()) < 0.1
+    assert max(_flow_size(512, 512, None, FLOW_IN_CANVASES * 64)) == 128

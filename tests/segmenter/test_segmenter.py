@@ -182,6 +182,16 @@ def test_memory_does_not_grow_with_the_video(segmenter):
     assert count == 250 and most < 60, "of 250 frames only those under way are kept"
 
 
+def test_a_model_of_drawn_shapes_warns_of_other_videos(segmenter, monkeypatch):
+    assert segmenter.warning_of_video((64, 64)) == "" == segmenter.warning_of_video((256, 256))
+    warning = segmenter.warning_of_video((720, 1280))
+    assert "drawn shapes in clips of 64 x 64" in warning and "of a video of 1280 x 720" in warning
+    data = segmenter.experiment.data.model_copy(update={"train_on": ["moving_shapes-train", "own-train"]})
+    other = segmenter.experiment.model_copy(update={"data": data})
+    monkeypatch.setattr(segmenter.trained, "experiment", other)
+    assert segmenter.warning_of_video((720, 1280)) == ""
+
+
 def test_unseen_words_are_named_with_the_nearest_known(segmenter):
     assert segmenter.warning_of_words("The red circle") == ""
     warning = segmenter.warning_of_words(["the red crcle", "a big zebra"])
