@@ -123,4 +123,4 @@ endef
 	$(BIN) pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help install docs report ladder motion test fuzz faults lab lint lock clean distclean
+.PHONY: help install docs report ladder motion test test-fast fuzz faults lab lint lock clean distclean

@@ -220,8 +220,6 @@ def segment(
     names = chosen(formats or USUAL)
     options = {"batch": batch, "precision": precision.value, "threshold": threshold}
     segmenter = Segmenter.from_run(run)
-    if warning := segmenter.warning_of_words(sentences):  # before minutes of work
-        print(f"warning: {warning}", file=sys.stderr)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the lines below print the damage
         try:

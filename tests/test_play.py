@@ -100,7 +100,7 @@ def test_a_client_is_served_and_the_server_outlives_bad_input(address, clip):
     client_of = pytest.importorskip("gradio_client", reason="gradio is not installed: mmvs[play]")
     assert address.startswith("http://127.0.0.1:")
     client = client_of.Client(address, verbose=False)
-    film = {"video": client_of.handle_file(str(clip[0]))}
+    film = client_of.handle_file(str(clip[0]))
     with pytest.raises(Exception, match="No sentence"):
         client.predict(film, " ", "tiny", api_name="/segment")
     overlay, flow, coarse, status, video, masks = client.predict(
@@ -136,7 +136,7 @@ def test_a_click_in_a_browser_brings_masks(address, tmp_path):
         tab.wait_for_timeout(1000)
         tab.screenshot(path=tmp_path / "page.png", full_page=True)
         with tab.expect_download() as download:
-            tab.get_by_text("Download masks").click()
+            tab.get_by_text("Masks (zip)").click()
         assert zipfile.is_zipfile(Path(download.value.path()))
         assert tab.locator("img[src*='/file=']").count() >= 3, "overlay, flow, coarse mask"
         print("asked elsewhere:", asked)

@@ -150,7 +150,7 @@ def test_shell_blocks_run_as_printed(clone):
             run(command, clone)
             ran.append(command)
     assert [command[:2] for command in ran] == [["mmvs", "segment"]]
-    assert (clone / "results/overlay.mp4").is_file() and (clone / "results/confidence.csv").is_file()
+    assert (clone / "results/overlay.mp4").is_file() and (clone / "results/score.csv").is_file()
     falling, leftwards = (centres(clone / "results/masks", number) for number in (1, 2))
     assert falling[-1, 0] - falling[0, 0] > 12 and np.abs(np.ptp(falling[:, 1])) < 8
     assert leftwards[0, 1] - leftwards[-1, 1] > 12 and np.abs(np.ptp(leftwards[:, 0])) < 8

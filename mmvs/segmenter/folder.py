@@ -66,9 +66,10 @@ def segment_to_folder(
         raise ValueError(f"{video} is itself a result in {folder}: choose another folder")
     with one_at_a_time(folder.with_name(f".{folder.name}.lock")):
         source = excerpt.of(open_video(video))
-        if warning := segmenter.warning_of_video(source.size):
-            print(f"warning: {warning}", file=sys.stderr)
         answers = segmenter.segment(source, sentences, **options)  # refuses before anything is written
+        for warning in (segmenter.warning_of_words(sentences), segmenter.warning_of_video(source.size)):
+            if warning:  # before minutes of work
+                print(f"warning: {warning}", file=sys.stderr)
         outputs = {name: FORMATS[name].output for name in ("score", *formats)}
         job = SegmentJob(folder, _identity(segmenter, video, sentences, excerpt, options), outputs)
         if job.finished and not job.missing:
