@@ -86,7 +86,7 @@ def of_ladder(folder: RunFolder) -> str:
     overall = cells[cells["kind"] == "all"]
     rungs = [rung for rung in LADDER if rung in set(overall["rung"])]
     if len(rungs) < 2:
-        return "One rung of the ladder is trained so far: make ladder trains the others."
+        return f"{of_scores(folder)} No other rung of the ladder is trained yet: make ladder."
     scores = overall.pivot(index="seed", columns="rung", values="value")
     low, high = scores[rungs[0]].mean(), scores[rungs[-1]].mean()
     gain = intervals.over_seeds((scores[rungs[-1]] - scores[rungs[0]]).dropna())
