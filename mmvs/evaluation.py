@@ -151,6 +151,8 @@ def _result(
     if "/ladder/" in experiment.run:
         rung = experiment.run.split("/")[-2]
         command = f"python -m mmvs evaluate params/{parent}.yaml --rung {rung} --seed {experiment.seed}"
+    if "/sweep/" in experiment.run:
+        command = f"python -m mmvs evaluate params/{experiment.run}.yaml"
     if "/explicit_motion/" in experiment.run:
         system, training = experiment.run.split("/")[-3], experiment.training
         command = (

@@ -11,6 +11,7 @@ import importlib.util
 import itertools
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -291,8 +292,22 @@ class Outcome:
         ]
         failed = {f"{cell.name}/{cell.experiment.seed}": _last_line(cell.log) for cell in self.failed}
         path = sweep_folder(self.cells).with_suffix(".json")
-        write_json(path, {"points": points, "table": table, "failed": failed})
+        command = self._command()
+        write_json(path, {"command": command, "points": points, "table": table, "failed": failed})
         return path
+
+    def _command(self) -> str:
+        """What runs this sweep again."""
+        seeds = {cell.experiment.seed for cell in self.cells}
+        grid: dict[str, list[str]] = {}
+        for changes in self.points.values():
+            for key, value in changes.items():
+                values = grid.setdefault(key, [])
+                if shown(value) not in values:
+                    values.append(shown(value))
+        axes = "".join(f" --grid {shlex.quote(f'{key}=' + ','.join(one))}" for key, one in grid.items())
+        run = self.cells[0].experiment.run.split("/sweep/")[0]
+        return f"mmvs sweep params/{run}.yaml --seeds {len(seeds)}{axes}"
 
     def write_page(self) -> Path | None:
         """Write reports/<run>/sweep.html, after sweep.json; None where no cell has scores."""

@@ -115,3 +115,7 @@ def test_the_table_has_student_intervals_and_paired_differences(params):
     assert one["gain"] is None and other["gain"].value == pytest.approx(0.2)
     assert other["gain"].high == pytest.approx(0.2 + 1.2706, abs=1e-3)
     assert "rate_0.0001  2" in outcome.text()
+    record = json.loads(outcome.write_json().read_text())
+    assert record["command"] == "mmvs sweep params/tiny.yaml --seeds 2 --grid training.rate=0.001,0.0001"
+    page = outcome.write_page().read_text()
+    assert "0.500 [" in page and "+0.200 [" in page and record["command"] in page

@@ -33,6 +33,7 @@ class SweepScores:
     seeds: dict[str, dict[int, float]]
     floors: dict[str, float]  # controls, the mean over all points
     failed: dict[str, str]
+    command: str = ""  # what runs the sweep again
 
     @property
     def name(self) -> str:
@@ -58,7 +59,7 @@ class SweepScores:
             }
             one_seed = _bootstrapped(content["table"], data_set, "score") if measure == "mean_iou" else {}
             one_pair = _bootstrapped(content["table"], data_set, "gain") if measure == "mean_iou" else {}
-            failed = dict(content["failed"])
+            failed, command = dict(content["failed"]), str(content.get("command", ""))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
             raise ReportError(
                 f"{path} is damaged, or of a sweep without scores ({error}): mmvs sweep writes it anew"
@@ -69,7 +70,7 @@ class SweepScores:
             pairs = [own[seed] - start[seed] for seed in own if seed in start]
             if pairs:
                 gains[name] = one_pair.get(name) or over_seeds(pairs)
-        return cls(data_set, measure, points, gains, seeds, floors, failed)
+        return cls(data_set, measure, points, gains, seeds, floors, failed, command)
 
     def finding(self) -> str:
         """The best point, what it adds to the first, and how far it is above the controls."""
