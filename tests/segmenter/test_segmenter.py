@@ -90,13 +90,13 @@ def test_odd_sizes_and_a_single_frame(segmenter, size):
 
 
 def test_a_very_large_frame(segmenter, monkeypatch):
-    """8k; its flow is estimated on no more than two million pixels."""
+    """8k; its flow is estimated on no more than two canvases a side."""
     sizes = []
     monkeypatch.setattr(Dis, "__call__", lambda self, one, other: sizes.append(one.shape) or zeros(one))
     frame = np.zeros((4320, 7680, 3), np.uint8)
     frame[1000:3000, 2000:4000] = 200
     answers = segmenter.segment([frame, frame], "the red circle")
-    assert next(answers).masks.shape == (1, 4320, 7680) and sizes == [(1080, 1920, 3)]
+    assert next(answers).masks.shape == (1, 4320, 7680) and sizes == [(36, 64, 3)]
     answers.close()
 
 
@@ -183,12 +183,16 @@ def test_memory_does_not_grow_with_the_video(segmenter):
 
 
 def test_a_model_of_drawn_shapes_warns_of_other_videos(segmenter, monkeypatch):
+    def trained_on(*names):
+        data = segmenter.experiment.data.model_copy(update={"train_on": list(names)})
+        other = segmenter.experiment.model_copy(update={"data": data})
+        monkeypatch.setattr(segmenter.trained, "experiment", other)
+
+    trained_on("moving_shapes-train")
     assert segmenter.warning_of_video((64, 64)) == "" == segmenter.warning_of_video((256, 256))
     warning = segmenter.warning_of_video((720, 1280))
     assert "drawn shapes in clips of 64 x 64" in warning and "of a video of 1280 x 720" in warning
-    data = segmenter.experiment.data.model_copy(update={"train_on": ["moving_shapes-train", "own-train"]})
-    other = segmenter.experiment.model_copy(update={"data": data})
-    monkeypatch.setattr(segmenter.trained, "experiment", other)
+    trained_on("moving_shapes-train", "own-train")
     assert segmenter.warning_of_video((720, 1280)) == ""
 
 
