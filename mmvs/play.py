@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from mmvs.config import EMBEDDED, MovingShapes
 from mmvs.data import geometry
+from mmvs.data.words import EMPTY_WORDS, encode, readable_pieces
 from mmvs.model.coarse import CoarseMask
 from mmvs.model.colour_wheel import ColourWheel
 from mmvs.segmenter import Answer, Segmenter
@@ -48,6 +49,7 @@ class Shown(NamedTuple):
     overlay: np.ndarray  # (H', W', 3) uint8, with a legend
     flow: np.ndarray  # (h', w', 3) uint8
     coarse: np.ndarray | None  # (h', w', 3) uint8; None: the network has no coarse mask
+    attention: np.ndarray | None  # (h', w', 3) uint8, of a word of the first sentence; None likewise
     status: str  # HTML
     video: str | None  # overlay.mp4, at the end
     masks: str | None  # masks.zip, at the end
@@ -84,7 +86,9 @@ def answer(video: str | None, text: str | None, model: str, folder: Path) -> Ite
     draw = Overlay(source.size, sentences, source.pixel_aspect)
     wheel, out = ColourWheel(), Path(tempfile.mkdtemp(dir=folder))
     film, masks = out / "overlay.mp4", out / "masks.zip"
-    with _coarse_masks(segmenter, len(sentences)) as coarse:
+    ids, real = encode(segmenter.tokenizer, sentences[:1], segmenter.experiment.model.language.max_words)
+    pieces = readable_pieces(segmenter.tokenizer, ids[0, : int(real.sum())].tolist())
+    with _first_stage(segmenter, len(sentences)) as stage:
         answers = segmenter.segment(source, sentences, batch=max(4, len(sentences)))
     shown = None
     with closing(answers), overlay_file(film) as add, zipfile.ZipFile(masks, "w") as archive:
@@ -93,10 +97,12 @@ def answer(video: str | None, text: str | None, model: str, folder: Path) -> Ite
             add(one.time, picture)
             for n, mask in enumerate(one.masks, 1):
                 archive.writestr(f"{n}/{one.index:06d}.png", grey_png(mask))
+            coarse, attention = stage.popleft() if stage else (None, None)
             shown = Shown(
                 _fit(picture),
                 _fit(_flow(one, wheel)),
-                _fit(_heat(coarse.popleft(), one)) if coarse else None,
+                None if coarse is None else _fit(_heat(coarse, one)),
+                None if attention is None else _attention(attention[0], pieces, one),
                 _progress(count, source.count) + (note if unseen else ""),
                 None,
                 None,
@@ -121,7 +127,7 @@ def page(folder: Path, video: str | None = None, model: str = EMBEDDED) -> Any:
         try:
             for shown in answer(video, text, model, folder):
                 files = [gr.DownloadButton(value=f, interactive=bool(f)) for f in (shown.video, shown.masks)]
-                yield [*shown[:4], *files]
+                yield [*shown[:5], *files]
         except (ValueError, OSError) as error:
             raise gr.Error(html.escape(str(error)), duration=10, print_exception=False) from None
 
@@ -139,20 +145,18 @@ def page(folder: Path, video: str | None = None, model: str = EMBEDDED) -> Any:
             with gr.Column(scale=3):
                 status = gr.HTML("Press Segment.")
                 overlay = gr.Image(label="Masks", height=420, buttons=[], interactive=False)
+                small = {"height": 220, "buttons": [], "interactive": False}
                 with gr.Row():
-                    flow = gr.Image(
-                        label="Optical flow: hue is direction", height=240, buttons=[], interactive=False
-                    )
-                    coarse = gr.Image(
-                        label="Coarse mask, before motion", height=240, buttons=[], interactive=False
-                    )
+                    flow = gr.Image(label="Flow: hue is direction", **small)
+                    coarse = gr.Image(label="Coarse mask", **small)
+                    attention = gr.Image(label="Attention to a word", **small)
                 with gr.Row():
                     video_file = gr.DownloadButton("Overlay (mp4)", interactive=False)
                     mask_file = gr.DownloadButton("Masks (zip)", interactive=False)
         button.click(
             run,
             [film, text, where],
-            [overlay, flow, coarse, status, video_file, mask_file],
+            [overlay, flow, coarse, attention, status, video_file, mask_file],
             api_name="segment",
             show_progress="hidden",
         )
@@ -207,23 +211,24 @@ def _load(model: str) -> Segmenter:
 
 
 @contextmanager
-def _coarse_masks(segmenter: Segmenter, count: int) -> Iterator[deque]:
-    """Collects M0 of every frame to come, (N, h, w) each, of the job that is begun inside the block.
+def _first_stage(segmenter: Segmenter, count: int) -> Iterator[deque]:
+    """Collects M0 (N, h, w) and attention (N, L, h', w') of every frame of the job that begins in the block.
 
     The job works on a copy of the network, which keeps the hook; the network itself loses it again.
     """
-    masks: deque = deque()
+    collected: deque = deque()
     stage = getattr(segmenter.network, "coarse", None)
     if not isinstance(stage, CoarseMask):
-        yield masks
+        yield collected
         return
 
     def keep(_: Any, __: Any, out: Any) -> None:
-        masks.extend(torch.sigmoid(out.logits[:, 0].float()).cpu().split(count))
+        coarse = torch.sigmoid(out.logits[:, 0].float()).cpu().split(count)
+        collected.extend(zip(coarse, out.attention.float().cpu().split(count), strict=True))
 
     hook = stage.register_forward_hook(keep)
     try:
-        yield masks
+        yield collected
     finally:
         hook.remove()
 
@@ -239,6 +244,30 @@ def _heat(coarse: torch.Tensor, one: Answer) -> np.ndarray:
     largest = geometry.restore(canvas, one.frame.shape[:2]).amax(0)
     grey = (255 * largest).round().byte().numpy()
     return cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
+
+
+def _attention(maps: torch.Tensor, pieces: list[str], one: Answer) -> np.ndarray:
+    """Over the frame, which cells attend to the content word that the mask's cells attend to most.
+
+    maps    (L, h, w) of the first sentence, whose mask that is
+    pieces  L words
+    """
+    inside = F.adaptive_avg_pool2d(one.canvas[None, :1], maps.shape[-2:])[0]
+    shares = (maps[: len(pieces)] * inside).sum((1, 2))
+    content = [n for n, word in enumerate(pieces[1:-1], 1) if word not in EMPTY_WORDS] or [0]
+    word = max(content, key=lambda n: float(shares[n]))
+    canvas = F.interpolate(
+        maps[None, word, None] / maps[word].max(), size=one.canvas.shape[-2:], mode="bilinear"
+    )
+    grey = (255 * geometry.restore(canvas[0], one.frame.shape[:2])[0]).clamp(0, 255).byte().numpy()
+    heat = cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    picture = _fit(cv2.addWeighted(heat, 0.6, np.ascontiguousarray(one.frame), 0.4, 0))
+    scale = picture.shape[1] / 400
+    place = (round(8 * scale), picture.shape[0] - round(10 * scale))
+    for colour, width in (((0, 0, 0), 5), ((255, 255, 255), 2)):
+        thick = max(1, round(width * scale))
+        cv2.putText(picture, pieces[word], place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
+    return picture
 
 
 def _fit(picture: np.ndarray) -> np.ndarray:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import torch
 
 from mmvs import play
-from mmvs.segmenter.segmenter import Segmenter
+from mmvs.segmenter.segmenter import Answer, Segmenter
 from mmvs.video.stream import open_video
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -52,7 +53,7 @@ def test_every_frame_is_shown_then_the_files_are_whole(clip, folder, small_model
     assert open_video(shown[-1].video).count == frames
     with zipfile.ZipFile(shown[-1].masks) as archive:
         assert len(archive.namelist()) == 2 * frames and "2/000000.png" in archive.namelist()
-    assert shown[0].coarse.shape == shown[0].flow.shape == (320, 320, 3)
+    assert shown[0].coarse.shape == shown[0].flow.shape == shown[0].attention.shape == (320, 320, 3)
     assert np.ptp(shown[0].flow) > 0, "flow of things that move has colours"
     assert not small_model.network.coarse._forward_hooks, "the network itself is as before"
 
@@ -67,6 +68,19 @@ def test_coarse_masks_are_of_the_frame_and_sentence_that_are_shown(clip, folder,
     grey = [[picture.astype(int).sum(2) for picture in pictures] for pictures in (both, first, second)]
     for a, b, c in zip(*grey, strict=True):
         assert np.abs(a - np.maximum(b, c)).max() <= 12  # steps of a colour map, by rounding
+
+
+def test_attention_shows_the_content_word_that_the_mask_attends_to():
+    """The mask is the left half; there "red" gets more than "circle", and empty words do not count."""
+    canvas = torch.zeros(1, 8, 8)
+    canvas[..., :4] = 1
+    maps = torch.full((5, 2, 2), 0.01)
+    maps[1], maps[2, :, 0], maps[3, :, 1] = 0.9, 0.5, 0.5  # the, red, circle
+    frame = np.zeros((64, 64, 3), np.uint8)
+    one = Answer(0, 0.0, frame, np.zeros((1, 64, 64), bool), np.zeros(1), canvas, None)
+    pieces = ["[CLS]", "the", "red", "circle", "[SEP]"]
+    picture = play._attention(maps, pieces, one).astype(int).sum(2)[:250]  # without the word below
+    assert picture[:, :40].mean() > 2 * picture[:, -40:].mean()
 
 
 @pytest.mark.parametrize(
@@ -103,7 +117,7 @@ def test_a_client_is_served_and_the_server_outlives_bad_input(address, clip):
     film = client_of.handle_file(str(clip[0]))
     with pytest.raises(Exception, match="No sentence"):
         client.predict(film, " ", "tiny", api_name="/segment")
-    overlay, flow, coarse, status, video, masks = client.predict(
+    overlay, flow, coarse, attention, status, video, masks = client.predict(
         film, clip[1][0], "tiny", api_name="/segment"
     )
     assert "frames are ready" in str(status)
@@ -138,7 +152,7 @@ def test_a_click_in_a_browser_brings_masks(address, tmp_path):
         with tab.expect_download() as download:
             tab.get_by_text("Masks (zip)").click()
         assert zipfile.is_zipfile(Path(download.value.path()))
-        assert tab.locator("img[src*='/file=']").count() >= 3, "overlay, flow, coarse mask"
+        assert tab.locator("img[src*='/file=']").count() >= 4, "overlay, flow, coarse mask, attention"
         print("asked elsewhere:", asked)
         browser.close()
 

@@ -20,6 +20,8 @@ from mmvs.data.csv_files import is_blank
 from mmvs.files import regular
 
 TRAINING_WORDS = "training_words"  # of a tokenizer's settings
+# They name nothing that could be seen: pictures of attention leave them out.
+EMPTY_WORDS = frozenset("the a an that which is of and then one to . , it in".split())
 _MIRROR = {"left": "right", "right": "left"}
 
 

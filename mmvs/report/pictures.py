@@ -19,6 +19,7 @@ from matplotlib.patheffects import withStroke
 from PIL import Image, ImageDraw, ImageFont
 from torchvision.utils import draw_segmentation_masks, flow_to_image
 
+from mmvs.data.words import EMPTY_WORDS
 from mmvs.report.charts import COLOURS, finish
 from mmvs.schema import Example
 
@@ -131,12 +132,11 @@ def attention(example: Example, words: int = 4) -> Figure:
 
 def content_words(example: Example) -> list[int]:
     """Positions of content words, the most attended inside the object first."""
-    empty = {"the", "a", "an", "that", "which", "is", "of", "and", "then", "one", "to", ".", ",", "it", "in"}
     shares = _word_shares(example)
     words = [
         i
         for i, word in enumerate(example.words)
-        if word not in empty and not word.startswith(("[", "##", "<"))
+        if word not in EMPTY_WORDS and not word.startswith(("[", "##", "<"))
     ]
     return sorted(words, key=lambda i: -shares[i])
 
