@@ -147,9 +147,9 @@ def page(folder: Path, video: str | None = None, model: str = EMBEDDED) -> Any:
                 overlay = gr.Image(label="Masks", height=420, buttons=[], interactive=False)
                 small = {"height": 220, "buttons": [], "interactive": False}
                 with gr.Row():
-                    flow = gr.Image(label="Flow: hue is direction", **small)
+                    flow = gr.Image(label="Flow", **small)
                     coarse = gr.Image(label="Coarse mask", **small)
-                    attention = gr.Image(label="Attention to a word", **small)
+                    attention = gr.Image(label="Attention", **small)
                 with gr.Row():
                     video_file = gr.DownloadButton("Overlay (mp4)", interactive=False)
                     mask_file = gr.DownloadButton("Masks (zip)", interactive=False)
