@@ -133,6 +133,18 @@ def test_torchrun_trains_from_nothing(tmp_path):
     assert [part.name for part in (run.folder / "logs").glob("part-*")] == ["part-000"]
 
 
+def test_parameters_that_take_part_in_nothing_stop_no_process(tmp_path):
+    """Those of the authors' network that its alignment loss alone reads."""
+    path = tmp_path / "two.yaml"
+    values = parameters(tmp_path) | {"model": tiny.model("published", alignment=False).model_dump()}
+    path.write_text(yaml.safe_dump(values))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = [*torchrun, "-m", "mmvs", "train", "--quiet", str(path)]
+    ran = subprocess.run(words, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-4000:]
+    assert fit(config.load(path), progress=False).steps == 9
+
+
 def test_two_processes_train_what_one_does_that_accumulates_two_batches(tmp_path):
     """But for rounding, and running means of normalisations, which each process keeps of its own batches."""
     weights = {}

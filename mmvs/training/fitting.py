@@ -134,10 +134,7 @@ def _trainer(
         gradient_clip_val=t.clip,
         precision=precision(t.precision),
         **processes.layout(),
-        # Without its term of the loss some parts of the authors' network take part in nothing.
-        strategy="auto"
-        if processes.count() == 1 or experiment.model.alignment
-        else "ddp_find_unused_parameters_true",
+        strategy=_strategy(experiment),
         log_every_n_steps=min(10, t.steps),
         logger=loggers(experiment, folder, part),
         # Lightning's environment of SLURM would take SLURM's signals.
