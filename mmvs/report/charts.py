@@ -14,6 +14,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.text import Text
 
 from mmvs.config import LADDER, SYSTEMS
@@ -190,15 +191,23 @@ def ladder(cells: pd.DataFrame) -> Figure:
 
 
 def ladder_kinds(cells: pd.DataFrame) -> Figure:
-    """tables.ladder_cells by kind of sentences: one panel a kind, bars as in `ladder`."""
+    """tables.ladder_cells by kind of sentences: a panel a kind, bars as in `ladder`, rungs by colour."""
     kinds = [kind for kind in kinds_first(cells["kind"]) if kind != "all"] or ["all"]  # some data have none
     rungs = [rung for rung in LADDER if rung in set(cells["rung"])]
-    figure, axes = plt.subplots(1, len(kinds), figsize=(2.9 * len(kinds), 3.8), sharey=True, squeeze=False)
-    for axis, kind in zip(axes[0], kinds, strict=True):
+    columns = min(4, len(kinds))
+    lines = -(-len(kinds) // columns)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(2.6 * columns + 1.4, 2.8 * lines), sharey=True, squeeze=False
+    )
+    for axis, kind in zip(axes.flat, kinds, strict=False):
         _rung_bars(axis, cells[cells["kind"] == kind], rungs, [RUNGS[rung] for rung in rungs])
-        axis.set_xticks(range(len(rungs)), rungs, rotation=60, ha="right", fontsize=9)
-        axis.set(title=kind, ylim=(0, 1))
-    axes[0, 0].set_ylabel("mean IoU")
+        axis.set(title=kind, ylim=(0, 1.05), xticks=[])
+    for axis in axes.flat[len(kinds) :]:
+        axis.set_axis_off()
+    for axis in axes[:, 0]:
+        axis.set_ylabel("mean IoU")
+    swatches = [Patch(color=RUNGS[rung], label=rung) for rung in rungs]
+    figure.legend(handles=swatches, fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return finish(without_formulas(figure))
 
 
@@ -247,7 +256,7 @@ def _rung_bars(axis: Axes, cells: pd.DataFrame, rungs: list[str], colours: list[
         axis.scatter([place] * len(values), values, s=10, color="black", zorder=3, alpha=0.6)
         axis.errorbar(place, values.mean(), 0 if np.isnan(half) else half, color="black", capsize=4, lw=1.2)
         top = max(values.max(), values.mean() + (0 if np.isnan(half) else half))
-        axis.text(place, top + 0.015, f"{values.mean():.2f}", ha="center", fontsize=8.5)
+        axis.text(place, min(top + 0.015, 0.98), f"{values.mean():.2f}", ha="center", fontsize=8.5)
     axis.grid(axis="x", visible=False)
 
 
