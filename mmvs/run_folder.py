@@ -240,6 +240,11 @@ class RunFolder:
         return self.path / "intervals.json"
 
     @property
+    def sentences(self) -> Path:
+        """How many sentences about how many videos the data have."""
+        return self.path / "sentences.json"
+
+    @property
     def sweep(self) -> Path:
         """Points and scores of a sweep of this experiment."""
         return self.path / "sweep.json"

@@ -68,9 +68,19 @@ def of_kinds(folder: RunFolder) -> str:
     )
 
 
+def of_sentences(folder: RunFolder) -> str:
+    """How many sentences about how many videos."""
+    content = json.loads(folder.sentences.read_text(encoding="utf-8"))
+    counts = ((name, n["sentences"], n["videos"]) for name, n in content.items())
+    parts = [
+        f"{name} has {sentences:,} sentences about {videos:,} videos" for name, sentences, videos in counts
+    ]
+    return f"{'; '.join(parts)}." if parts else ""
+
+
 def of_flow(folder: RunFolder) -> str:
     """How far estimated flow is from the exact one, inside the objects."""
-    means = json.loads(folder.flow_quality.read_text(encoding="utf-8"))
+    means = json.loads(folder.flow_quality.read_text(encoding="utf-8"))["pixels"]
     inside, speed = (float(means[name]) for name in ("inside", "speed"))
     return (
         f"Inside the objects, which move {speed:.2f} pixels a frame, the estimated flow is off by "
@@ -112,7 +122,7 @@ def of_explicit_motion(folder: RunFolder) -> str:
 # Sentence, then figures by name, the first that is there; a name may be a pattern.
 PAGES: dict[str, tuple[Callable[[RunFolder], str] | str, ...]] = {
     "00_quickstart": (of_scores, "quickstart"),
-    "01_explore_data": (lambda folder: "", "strips", "language"),
+    "01_explore_data": (of_sentences, "strips", "language"),
     "02_compute_flow": (of_flow, "flow"),
     "03_train": (of_scores, "scores"),
     "04_ablations": (of_ladder, "compared", "ladder"),

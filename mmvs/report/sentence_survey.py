@@ -15,8 +15,10 @@ import pandas as pd
 
 from mmvs.config import Language
 from mmvs.data.words import encode, tokenizer
+from mmvs.files import write_json
 from mmvs.report import motion_words
 from mmvs.report.survey import most_frequent
+from mmvs.run_folder import RunFolder
 
 Row = tuple[str, str, str]
 PUBLISHED_LIMIT = 20  # tokens of a sentence that the published network reads, [CLS] and [SEP] included
@@ -41,6 +43,15 @@ def measure(rows: Sequence[Row]) -> pd.DataFrame:
     for column, vocabulary in vocabularies.items():
         table[column] = [not vocabulary.isdisjoint(of_sentence) for of_sentence in words]
     return table
+
+
+def save(texts: Mapping[str, Sequence[Row]], folder: Path) -> None:
+    """Write how many sentences about how many videos there are to `sentences.json`: 01's finding reads it."""
+    numbers = {
+        name: {"sentences": len(rows), "videos": len({video for video, *_ in rows})}
+        for name, rows in texts.items()
+    }
+    write_json(RunFolder(folder).sentences, numbers)
 
 
 def counts(texts: Mapping[str, Sequence[Row]]) -> pd.DataFrame:

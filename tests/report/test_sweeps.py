@@ -5,9 +5,9 @@ import json
 import pytest
 import tiny
 
-from mmvs.report import findings, intervals, pages
+from mmvs.report import intervals, pages
 from mmvs.report.sweeps import SweepScores
-from mmvs.run_folder import ReportError, RunFolder
+from mmvs.run_folder import ReportError
 
 
 def record(one=(0.4, 0.5, 0.6), other=(0.5, 0.6, 0.7), measure="J&F"):
@@ -81,8 +81,3 @@ def test_intervals_outlive_the_table_that_they_are_of(tmp_path):
     assert intervals.of_run(folder) == {}, "they are of other weights"
     folder.intervals.write_text("{")
     assert intervals.of_run(folder) == {}
-
-
-def test_a_page_without_a_result_has_no_finding(tmp_path):
-    assert findings.of_page(RunFolder(tmp_path), "03_train") == ("", "")
-    assert findings.of_page(RunFolder(tmp_path), "unknown") == ("", "")
