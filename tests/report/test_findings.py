@@ -57,7 +57,8 @@ def test_of_a_ladder_by_pairs_of_seeds(folder):
     rungs = {"B": {"0": cell(0.2), "1": cell(0.3)}, "B+M": {"0": cell(0.4), "1": cell(0.5)}}
     folder.ladder.write_text(json.dumps(rungs))
     assert findings.of_page(folder, "04_ablations").sentence == (
-        "From B to B+M the mean IoU goes from 0.250 to 0.450: +0.200 [+0.200, +0.200] by pairs of equal seeds."
+        "From B to B+M the mean IoU goes from 0.250 to 0.450: +0.200 [+0.200, +0.200] by pairs of equal "
+        "seeds."
     )
 
 
