@@ -89,7 +89,9 @@ def overlay_file(path: Path) -> Iterator[Callable[[float, np.ndarray], None]]:
         # The protocol, as FFmpeg would take what stands before a colon in a name for one.
         av.open(f"file:{file}", "w", format="mp4", container_options=start) as container,
     ):
-        stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
+        # Without the last, x264's fastest code gives other bytes from call to call.
+        options = {"crf": "20", "preset": "veryfast", "x264-params": "cpu-independent=1"}
+        stream = container.add_stream("libx264", options=options)
         stream.pix_fmt, stream.codec_context.time_base = "yuv420p", CLOCK
 
         def add(seconds: float, picture: np.ndarray) -> None:

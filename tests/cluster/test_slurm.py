@@ -199,7 +199,7 @@ def test_a_job_that_is_ended_goes_on_and_ends_as_one_that_is_not(slurm, tmp_path
     _wait(lambda: (run.folder / "logs/part-000/metrics.csv").exists(), 120, "the first steps of the job")
     _run("scontrol", "requeue", job)  # as a pre-emption: SIGTERM, and after KillWait SIGKILL
     _wait(lambda: (run.folder / "checkpoints/finished.json").exists(), 240, "the end of the job")
-    assert "training stopped at step " in log.read_text(), log.read_text()
+    assert "training stopped: " in log.read_text(), log.read_text()
     assert len(list((run.folder / "logs").glob("part-*"))) == 2
     one, other = (_weights(config.load(path)) for path in (whole, ended))
     assert all(torch.equal(one[name], other[name]) for name in one)

@@ -8,12 +8,12 @@ from tests import tiny
 
 
 def read(first: int = 0) -> list[int]:
-    return [number for batch in Batches(first, steps=5, size=3) for number in batch]
+    return [number for batch in Batches(first, batches=5, size=3) for number in batch]
 
 
 def test_steps_read_on_where_the_one_before_ended():
     assert read() == list(range(15)) and read(first=2) == list(range(6, 15)) and read(first=5) == []
-    assert len(Batches(2, steps=5, size=3)) == 5  # of the whole training
+    assert len(Batches(2, batches=5, size=3)) == 5  # of the whole training
 
 
 @pytest.mark.parametrize("count", [2, 3])
