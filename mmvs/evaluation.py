@@ -91,9 +91,8 @@ def _evaluate(trained: TrainedNetwork, progress: bool, exchanged: bool, submissi
     folder = RunFolder.of(experiment)
     submitted = [name for name in experiment.data.evaluate_on if catalogue.has_expressions(name)]
     sources = {name: catalogue.open(name, experiment) for name in submitted if submissions}
-    for name, source in sources.items():
-        if first:
-            write_submission(trained, source, folder.submission(name), progress)
+    for name, source in sources.items() if first else ():
+        write_submission(trained, source, folder.submission(name), progress)
     hidden = [name for name, source in sources.items() if not source.samples.truth_is_known]
     known = [name for name in experiment.data.evaluate_on if name not in hidden]
     evaluations: list[Evaluation] = [(name, name, None) for name in known]
@@ -102,9 +101,8 @@ def _evaluate(trained: TrainedNetwork, progress: bool, exchanged: bool, submissi
     weights = trained.fingerprint()
     result = folder.result_of(experiment, weights)
     complete = result and all(label in result.scores for label in (*hidden, *labels))
-    if all(
-        processes.gathered([bool(complete and folder.samples.exists())])
-    ):  # git keeps metrics.json alone: a fresh clone has no samples.csv
+    complete = complete and folder.samples.exists()  # which git does not keep: a fresh clone has none
+    if all(processes.gathered([bool(complete)])):
         for name in sources.keys() - set(hidden):
             if first and not folder.submission(name).with_suffix(".json").exists():
                 _score_submission(sources[name], folder.submission(name), progress)

@@ -81,8 +81,8 @@ def answer(video: str | None, text: str | None, model: str, folder: Path) -> Ite
         raise ValueError("No video: drop one, or choose a file.")
     source = open_video(video)
     segmenter = _load(model.strip() or EMBEDDED)
-    unseen = segmenter.unseen_words(sentences)
-    note = f"<p>Not in the model's vocabulary, which guesses: {html.escape(', '.join(unseen))}</p>"
+    warnings = segmenter.warning_of_words(sentences), segmenter.warning_of_video(source.size)
+    note = "".join(f"<p>{html.escape(warning)}</p>" for warning in warnings if warning)
     draw = Overlay(source.size, sentences, source.pixel_aspect)
     wheel, out = ColourWheel(), Path(tempfile.mkdtemp(dir=folder))
     film, masks = out / "overlay.mp4", out / "masks.zip"
@@ -103,14 +103,14 @@ def answer(video: str | None, text: str | None, model: str, folder: Path) -> Ite
                 _fit(_flow(one, wheel)),
                 None if coarse is None else _fit(_heat(coarse, one)),
                 None if attention is None else _attention(attention[0], pieces, one),
-                _progress(count, source.count) + (note if unseen else ""),
+                _progress(count, source.count) + note,
                 None,
                 None,
             )
             yield shown
     if shown is not None:
         damage = f"<p>{html.escape(source.damage)}</p>" if source.damage else ""
-        ready = f"<b>{count} frames are ready</b>" + (note if unseen else "") + damage
+        ready = f"<b>{count} frames are ready</b>" + note + damage
         yield shown._replace(status=ready, video=str(film), masks=str(masks))
 
 

@@ -29,7 +29,7 @@ from mmvs.files import write_json, write_text
 from mmvs.processes import one_at_a_time
 from mmvs.report.comparison import Contender, aligned, difference, shown
 from mmvs.report.pages import render_sweep
-from mmvs.report.tables import kinds_first
+from mmvs.report.tables import kinds_first, without_control
 from mmvs.run_folder import Result, RunFolder
 
 ALONE = "as-it-is"  # name of the only cell of a sweep without a grid
@@ -256,7 +256,7 @@ class Outcome:
         """A table a data set: points, by kind of sentences; then the cells that failed."""
         rows, lines = self.rows(), []
         data_sets = dict.fromkeys(
-            row["data_set"] for row in rows if not row["data_set"].endswith("-shuffled")
+            row["data_set"] for row in rows if row["data_set"] == without_control(row["data_set"])
         )
         for data_set in data_sets:
             here = [row for row in rows if row["data_set"] == data_set]

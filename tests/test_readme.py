@@ -27,6 +27,8 @@ NOT_RUN = {  # the first words of a command: why the test does not run it
     "git clone": "there is no public address yet",
     "cd mmvs": "the test is there",
     "make install": "downloads and installs 7 GB: the test has an environment",
+    "make report": "trains for three quarters of an hour",
+    "make test": "is what runs this test",
     ". .venv/bin/activate": "the test has an environment",
 }
 COMMAND = typer.main.get_command(app)

@@ -137,6 +137,7 @@ class _Scan:
         self.decoder = JSONDecoder()
 
     def tracks(self) -> tuple[dict[str, Span], list[str]]:
+        """Where each mask's run lengths stand in the file, by name; and the names that stand twice."""
         spans: dict[str, Span] = {}
         repeated = []
         if self._next_character() == BYTE_ORDER_MARK[0]:

@@ -140,12 +140,12 @@ def unseen_words(
     knows nearly everything, at least by its parts: there the words of training count, where the model keeps
     them (`keep_words`), and else only words with unknown characters.
     """
-    known: Collection[str] = tokenizer.init_kwargs.get(TRAINING_WORDS) or tokenizer.get_vocab()
-    own = language.name == "small" or TRAINING_WORDS in tokenizer.init_kwargs
+    kept = tokenizer.init_kwargs.get(TRAINING_WORDS)
+    known: Collection[str] | None = tokenizer.get_vocab() if language.name == "small" else kept
     words = dict.fromkeys(
         word for s in sentences for word, _ in BertPreTokenizer().pre_tokenize_str(s.lower())
     )
-    if own:
+    if known is not None:
         return [word for word in words if word not in known]
     return [word for word in words if tokenizer.unk_token in tokenizer.tokenize(word)]
 

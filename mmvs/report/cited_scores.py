@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from mmvs.report.tables import without_control
 from mmvs.run_folder import Result
 
 MEASURES = {
@@ -78,7 +79,7 @@ def own_scores(result: Result) -> pd.DataFrame:
         NAMES.get(name, name): {
             **{label: 100 * kinds["all"].get(key, np.nan) for key, label in MEASURES.items()},
             "samples": str(kinds["all"].get("samples", "")),
-            "list of samples": lists.get(name.removesuffix("-shuffled"), ""),
+            "list of samples": lists.get(without_control(name), ""),
         }
         for name, kinds in result.scores.items()
     }

@@ -19,7 +19,7 @@ from mmvs.config import MOSAIC, resolve
 from mmvs.files import write_json
 from mmvs.report import intervals
 from mmvs.report.intervals import Estimate
-from mmvs.report.tables import MEASURES, kinds_first
+from mmvs.report.tables import MEASURES, kinds_first, without_control
 from mmvs.run_folder import ReportError, Result, RunFolder
 
 ABSENT = "(none)"  # of a parameter that one of the runs does not know
@@ -145,7 +145,7 @@ def other_data(a: Contender, b: Contender) -> dict[str, str]:
 def _data(result: Result, data_set: str) -> dict[str, Any]:
     """What decides the samples and the pictures of a data set."""
     origin = result.provenance
-    base = data_set.removesuffix("-shuffled").removesuffix("-copied")
+    base = without_control(data_set)
     known = {"fingerprint": origin.data_fingerprint.get(base, ABSENT)}
     if base.removeprefix(MOSAIC).startswith("moving_shapes"):  # drawn: their settings make their pictures
         settings = origin.part("data").get("moving_shapes") or {}
@@ -300,7 +300,7 @@ class Comparison:
         lines = ["Intervals of one seed: bootstrap over videos; they say nothing of another seed's training."]
         if several:
             lines.append("Of several seeds: Student's t over seeds; differences by pairs of equal seeds.")
-        apart = [row.data_set for row in self.rows if row.data_set.endswith(("-shuffled", "-copied"))]
+        apart = [row.data_set for row in self.rows if row.data_set != without_control(row.data_set)]
         if apart:
             lines.append(f"Of {', '.join(dict.fromkeys(apart))} no samples are kept, and so no intervals.")
         missing = [

@@ -11,8 +11,6 @@ from mmvs.config import LADDER
 from mmvs.report import intervals, tables
 from mmvs.run_folder import ReportError, Result, RunFolder
 
-FLOORS = ("-shuffled", "-backwards", "-copied")  # ends of data sets' names: controls, which are no results
-
 
 class Finding(NamedTuple):
     """The first lines of a page; either may be empty."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,8 @@ from matplotlib.figure import Figure
 
 from mmvs.report.charts import COLOURS, finish, without_formulas
 from mmvs.report.intervals import Estimate, over_seeds
+from mmvs.report.tables import CONTROLS
 from mmvs.run_folder import ReportError
-
-CONTROLS = {
-    "-shuffled": "sentences of other videos",
-    "-backwards": "windows backwards",
-    "-copied": "last labelled mask, copied",
-}
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ class SweepScores:
         for place, (name, one) in enumerate(self.points.items()):
             own = list(self.seeds[name].values())
             axis.scatter(own, [place] * len(own), s=22, color=COLOURS["appearance"], alpha=0.5, zorder=3)
-            ends = [[one.value - one.low], [one.high - one.value]] if one.low == one.low else None
+            ends = [[one.value - one.low], [one.high - one.value]] if not math.isnan(one.low) else None
             axis.errorbar(one.value, place, xerr=ends, fmt="D", color="black", capsize=4, ms=5, zorder=4)
         for style, (name, value) in zip((":", "--", "-."), self.floors.items(), strict=False):
             axis.axvline(value, ls=style, color=COLOURS["all"], label=f"{name}: {value:.3f}")

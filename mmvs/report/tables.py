@@ -32,6 +32,19 @@ MEASURES = {
 }
 
 
+# Ends of data sets' names: controls that evaluation scores beside them, and what each is.
+CONTROLS = {
+    "-shuffled": "sentences of other videos",
+    "-backwards": "windows backwards",
+    "-copied": "last labelled mask, copied",
+}
+
+
+def without_control(data_set: str) -> str:
+    """The data set that a control is of; a data set's own name as it is."""
+    return next((data_set.removesuffix(end) for end in CONTROLS if data_set.endswith(end)), data_set)
+
+
 def kinds_first(names: Any) -> list[str]:
     """Names of kinds in the order of every table and figure: all, those of KINDS, others."""
     names = set(names)

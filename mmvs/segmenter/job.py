@@ -90,7 +90,7 @@ class SegmentJob:
         frame       number in the whole video, from 0
         time        seconds since the whole video's first frame
         masks       (N, H, W) bool
-        score  (N,) mean foreground probability in each mask
+        score       (N,) mean foreground probability in each mask
         """
         entry = Entry(
             frame,

@@ -55,8 +55,8 @@ def ask(segmenter: Segmenter, video: Any, sentences: str | Sequence[str]) -> Any
         with output:
             output.clear_output(wait=True)
             try:
-                if unseen := segmenter.unseen_words(field.value):
-                    print(f"Not in the model's vocabulary, which guesses: {', '.join(unseen)}")
+                if warning := segmenter.warning_of_words(field.value):
+                    print(warning)
                 source = open_video(video)
                 answers = list(segmenter.segment(source, field.value))
                 display(play(answers, [field.value], source.pixel_aspect))

@@ -90,6 +90,11 @@ def test_tables_put_all_first_then_the_known_kinds():
     ]  # fmt: skip
 
 
+def test_controls_are_of_a_data_set():
+    names = ["a-test", "a-test-shuffled", "a-test-backwards", "mosaic:own-valid-copied"]
+    assert [*map(tables.without_control, names)] == ["a-test", "a-test", "a-test", "mosaic:own-valid"]
+
+
 def test_scores_are_one_row_per_data_set_and_kind():
     table = tables.scores(result())
     assert list(table.index) == [("shapes-test", "all"), ("shapes-test", "motion")]
