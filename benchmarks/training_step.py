@@ -15,7 +15,7 @@ from contextlib import nullcontext
 import pandas as pd
 import torch
 
-from mmvs import config
+from mmvs import config, processes
 from mmvs.build import build
 from mmvs.config import SYSTEMS, Experiment
 from mmvs.schema import Batch
@@ -24,6 +24,7 @@ STEPS, WARM_UP = 12, 2
 VOCABULARY, WORDS = 120, 14  # as many word pieces and words as moving shapes have
 WAYS = {
     "as `fit` does": {},
+    "freed memory goes back to the system": {"keep": False},
     "AdamW in many operations": {"fused": False},
     "bfloat16": {"bfloat16": True},
     **{f"system: {system}": {"system": system} for system in SYSTEMS},
@@ -56,12 +57,15 @@ def noise(experiment: Experiment) -> Batch:
 
 def milliseconds(
     experiment: Experiment,
+    keep: bool = True,
     fused: bool = True,
     bfloat16: bool = False,
     system: str | None = None,
 ) -> float:
     """CPU milliseconds of a step, the median."""
     torch.set_num_threads(1)
+    if keep:
+        processes.keep_freed_memory()
     if system is not None:
         own = experiment.training
         experiment = experiment.as_system(system, own.steps, own.share, experiment.seed)

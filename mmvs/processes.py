@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import sys
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 if TYPE_CHECKING:
     import torch
 
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 FIRST_PORT, PORTS = 20_000, 10_000  # of an `srun`: each job has a port of its own
 _device: torch.device | None = None  # the user's choice
 
@@ -120,6 +122,19 @@ def gathered(own: list[Any]) -> list[Any]:
     parts: list[list[Any]] = [[]] * place()[1]
     distributed.all_gather_object(parts, own)
     return [item for part in parts for item in part]
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what this process frees, for what it allocates next; results are the same.
+
+    A training step on a CPU frees and allocates the same large tensors. Given back to the system, every page
+    has to be cleared and mapped anew (`python -m benchmarks.training_step` shows what that costs). Where the
+    C library is not glibc, nothing happens.
+    """
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def use_device(name: str) -> None:

@@ -52,8 +52,9 @@ def test_video_truth_gives_j_and_f(samples, monkeypatch):
 def test_an_object_does_not_rival_its_own_sentences(samples, monkeypatch):
     of_object = [samples.rivals(i, samples.masks_in_frame(i)) for i in range(len(samples))]
     results, rows = scores(samples, monkeypatch, samples.mask)
-    for row, rivals in zip(rows, of_object, strict=True):
-        visible = samples.mask(row[1]).any()
+    assert len(rows) == len(samples)
+    for row in rows:  # clip by clip, not sample by sample
+        rivals, visible = of_object[row[1]], samples.mask(row[1]).any()
         assert row[-1] == ("" if not rivals else 1 if visible or len(rivals) == 1 else row[-1])
     chance = np.mean([1 / len(rivals) for rivals in of_object if rivals])
     assert results["all"]["selection_chance"] == pytest.approx(chance)

@@ -75,14 +75,24 @@ def sinusoid(positions: Tensor, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-@lru_cache(maxsize=64)
 def grid_code(h: int, w: int, width: int, device: torch.device) -> Tensor:
     """Code of every cell of an h x w map, half of the width for rows, half for columns: (h*w, width)."""
-    with torch.inference_mode(False):  # it is kept, and a training may ask for it next
-        rows = sinusoid(torch.arange(h, device=device), width // 2)
-        columns = sinusoid(torch.arange(w, device=device), width - width // 2)
-        code = torch.cat([rows[:, None].expand(h, w, -1), columns[None].expand(h, w, -1)], dim=2)
+    if torch.compiler.is_compiling():
+        return _grid_code(h, w, width, device)  # what is traced holds no numbers: not to be kept
+    return _kept_grid_code(h, w, width, device)
+
+
+def _grid_code(h: int, w: int, width: int, device: torch.device) -> Tensor:
+    rows = sinusoid(torch.arange(h, device=device), width // 2)
+    columns = sinusoid(torch.arange(w, device=device), width - width // 2)
+    code = torch.cat([rows[:, None].expand(h, w, -1), columns[None].expand(h, w, -1)], dim=2)
     return rearrange(code, "h w d -> (h w) d")
+
+
+@lru_cache(maxsize=64)
+def _kept_grid_code(h: int, w: int, width: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # a training may ask for it next
+        return _grid_code(h, w, width, device)
 
 
 class MaskHead(nn.Module):

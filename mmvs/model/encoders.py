@@ -60,7 +60,8 @@ class ImageEncoder(nn.Module):
         maps = self.body(images.contiguous(memory_format=torch.channels_last)).values()
         height, width = images.shape[-2:]
         sizes = [(-(-height // stride), -(-width // stride)) for stride in self.strides]
-        *levels, top = [resampled(level, size) for level, size in zip(maps, sizes, strict=True)]
+        # Channels first again: what works cell by cell on both kinds (the fusion's filters) is far slower.
+        *levels, top = [resampled(level, size).contiguous() for level, size in zip(maps, sizes, strict=True)]
         return Features(levels, top)
 
     def _held(self, channels: int) -> list[nn.Parameter]:
@@ -138,8 +139,9 @@ class LanguageEncoder(nn.Module):
         self.frozen = language.frozen
         self.project = nn.Linear(self.bert.config.hidden_size, width)
         # batch: what all sentences share is taken out, what tells them apart is left.
-        norm = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}[language.norm]
-        self.norm_words, self.norm_sentence = norm(width), norm(width)
+        batch = language.norm == "batch"
+        self.norm_words = BatchNormOfWords(width) if batch else nn.LayerNorm(width)
+        self.norm_sentence = nn.BatchNorm1d(width) if batch else nn.LayerNorm(width)
         self.train()
 
     def train(self, mode: bool = True) -> LanguageEncoder:
@@ -157,9 +159,29 @@ class LanguageEncoder(nn.Module):
 
         Returns words (N, L, D) and the sentence's summary, their mean, (N, D).
         """
-        states = self.bert(input_ids=words, attention_mask=mask.long()).last_hidden_state
-        real = self.norm_words(self.project(states[mask]))
-        states = real.new_zeros(*states.shape[:2], real.shape[1])
-        states[mask] = real
-        summary = states.sum(1) / mask.sum(1, keepdim=True)
-        return states, self.norm_sentence(summary)
+        states = self.project(self.bert(input_ids=words, attention_mask=mask.long()).last_hidden_state)
+        of_batch = isinstance(self.norm_words, BatchNormOfWords)
+        states = self.norm_words(states, mask) if of_batch else self.norm_words(states)
+        states = states * mask[..., None]
+        return states, self.norm_sentence(states.sum(1) / mask.sum(1, keepdim=True))
+
+
+class BatchNormOfWords(nn.BatchNorm1d):
+    """Batch normalisation of words of which some are padding: those have no part in its statistics.
+
+    As BatchNorm1d of the real words alone, without gathering them: that would wait for a GPU to count them.
+    """
+
+    def forward(self, words: Tensor, mask: Tensor) -> Tensor:
+        """words (N, L, D), mask (N, L) bool, False for padding → (N, L, D)."""
+        mean, variance = self.running_mean, self.running_var
+        if self.training:
+            real = mask[..., None].to(words.dtype)
+            count = real.sum()
+            mean = (words * real).sum((0, 1)) / count
+            variance = ((words - mean).square() * real).sum((0, 1)) / count
+            with torch.no_grad():
+                self.num_batches_tracked.add_(1)
+                self.running_mean.lerp_(mean.float(), self.momentum)
+                self.running_var.lerp_((variance * count / (count - 1)).float(), self.momentum)
+        return (words - mean) * torch.rsqrt(variance + self.eps) * self.weight + self.bias

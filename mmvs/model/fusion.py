@@ -104,17 +104,15 @@ class Filtering(torch.autograd.Function):
     def backward(ctx: Any, by_out: Tensor) -> tuple[Tensor, Tensor, None]:
         """The gradients by streams and by filters."""
         padded, filters = ctx.saved_tensors
-        by_padded, by_filters = torch.zeros_like(padded), torch.empty_like(filters)
+        by_padded, by_filters = torch.zeros_like(padded), torch.zeros_like(filters)
         of_filters = (_neighbours(maps, ctx.kernel, by_out) for maps in (filters, by_filters))
         for (tap, part), (by_tap, _) in zip(*of_filters, strict=True):
             by_padded[part].addcmul_(tap[:, None], by_out, value=1 / ctx.kernel)
-            pairs = zip(by_out.unbind(1), padded[part].unbind(1), strict=True)
-            torch.mul(*next(pairs), out=by_tap)
-            for of_out, of_stream in pairs:
-                by_tap.addcmul_(of_out, of_stream)
+            for of_out, of_stream in zip(by_out.unbind(1), padded[part].unbind(1), strict=True):
+                by_tap.addcmul_(of_out, of_stream, value=1 / ctx.kernel)
         edge = ctx.kernel // 2
         h, w = by_out.shape[-2:]
-        return by_padded[..., edge : edge + h, edge : edge + w], by_filters.div_(ctx.kernel), None
+        return by_padded[..., edge : edge + h, edge : edge + w], by_filters, None
 
 
 def _neighbours(filters: Tensor, kernel: int, streams: Tensor) -> Iterator[tuple[Tensor, tuple]]:

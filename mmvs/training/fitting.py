@@ -93,6 +93,7 @@ def _train(
     """Train from the last checkpoint, or from the start, to the last step."""
     if processes.rank() == 0:
         remove_partial(folder.checkpoints.path)  # of a job that was killed
+    processes.keep_freed_memory()
     lightning.seed_everything(experiment.seed, verbose=False)
     module = NetworkTraining(experiment, len(words))
     if start is not None:

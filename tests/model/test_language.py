@@ -3,6 +3,7 @@
 import pytest
 import tiny
 import torch
+from torch import nn
 from transformers import (
     BartConfig,
     BertConfig,
@@ -23,6 +24,7 @@ from transformers import (
 
 from mmvs.build import build
 from mmvs.config import ConfigError, Language, experiment
+from mmvs.model.encoders import BatchNormOfWords
 from mmvs.model.language import language_model
 
 SIZES = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -114,3 +116,13 @@ def test_the_published_network_reads_no_clip(tmp_path):
     language = {"name": str(tmp_path / "config.json"), "max_words": 16}
     with pytest.raises(ValueError, match="its first token, which knows nothing of the others in CLIP"):
         tiny.network("published", language=language)
+
+
+def test_padding_has_no_part_in_the_statistics_of_words():
+    torch.manual_seed(0)
+    words, mask = 3 * torch.randn(4, 6, 8) + 1, torch.arange(6)[None] < torch.tensor([6, 2, 4, 3])[:, None]
+    ours, plain = BatchNormOfWords(8), nn.BatchNorm1d(8)
+    torch.testing.assert_close(ours(words, mask)[mask], plain(words[mask]))
+    torch.testing.assert_close(dict(ours.named_buffers()), dict(plain.named_buffers()))
+    ours.eval(), plain.eval()
+    torch.testing.assert_close(ours(words, mask)[mask], plain(words[mask]))

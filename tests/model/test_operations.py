@@ -44,14 +44,33 @@ def test_operations_do_not_grow_with_frames_clips_or_sentences(name, changes):
     assert operations(network, per_clip=4) == expected
 
 
-def test_frames_are_observed_in_one_graph():
+def test_a_step_is_one_graph():
     """`fullgraph` refuses whatever would stop the compiler and wait for the GPU."""
     if not torch._dynamo.is_dynamo_supported():
         pytest.skip("torch.compile does not know this Python or this system")
     network, batch = tiny.network(**WHEEL), tiny.batch()
-    frames, flow = batch.frames.flatten(0, 1), batch.flow.flatten(0, 1)
-    compiled = torch.compile(network.observe, fullgraph=True, backend="eager")
-    with torch.no_grad():
-        expected, observed = network.observe(frames, flow), compiled(frames, flow)
-    for one, other in zip(observed.tops + observed.levels, expected.tops + expected.levels, strict=True):
-        assert torch.equal(one, other)
+    clips, frames = batch.frames.shape[:2]
+
+    def answer(observe, read, decide):
+        observed = observe(batch.frames.flatten(0, 1), batch.flow.flatten(0, 1), torch.tensor([1, 4]))
+        observed.tops = [top.unflatten(0, (clips, frames)) for top in observed.tops]
+        return decide(observed, read(batch.words, batch.words_mask), batch.clip_of_sentence, 1).logits
+
+    steps = network.observe, network.read, network.decide
+    compiled = [torch.compile(step, fullgraph=True, backend="eager") for step in steps]
+    for training in (False, True):
+        network.train(training)
+        expected, actual = answer(*steps), answer(*compiled)
+        torch.testing.assert_close(actual, expected)
+    of_mask = [
+        torch.autograd.grad(logits.sum(), network.parameters(), allow_unused=True)
+        for logits in (expected, actual)
+    ]
+    torch.testing.assert_close(of_mask[1], of_mask[0], rtol=1e-4, atol=1e-3)
+
+
+def test_what_is_observed_lies_channels_first():
+    """The fusion multiplies maps cell by cell with filters: 30 times slower where the two lie differently."""
+    network, batch = tiny.network(), tiny.batch()
+    observed = network.observe(batch.frames.flatten(0, 1), batch.flow.flatten(0, 1))
+    assert all(maps.is_contiguous() for maps in observed.tops + observed.levels)
