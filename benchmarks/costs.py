@@ -104,6 +104,15 @@ def changed(values: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     return values
 
 
+def without_weights(values: dict[str, Any]) -> dict[str, Any]:
+    """Parameters whose backbones have random weights, frozen as with the weights that are not fetched."""
+    for name in ("appearance_backbone", "motion_backbone"):
+        part = values["model"][name]
+        frozen = config.Backbone(**part).frozen
+        part |= {"weights": None, "freeze": part["freeze"] or frozen}
+    return values
+
+
 def main() -> None:
     """Print the table of every params file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -111,11 +120,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
     arguments = parser.parse_args()
     for file in arguments.params:
-        values = changed(config.load(file).model_dump(), arguments.changes)
-        for name in ("appearance_backbone", "motion_backbone"):
-            part = values["model"][name]  # frozen as with weights, which are not fetched
-            frozen = type(config.load(file).model.appearance_backbone)(**part).frozen
-            part |= {"weights": None, "freeze": part["freeze"] or frozen}
+        values = without_weights(changed(config.load(file).model_dump(), arguments.changes))
         print(f"\n{file}\n\n{table(config.experiment(**values))}", flush=True)
 
 

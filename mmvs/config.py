@@ -404,6 +404,7 @@ class Training(Part):
     share: float = Field(1.0, gt=0, le=1)  # of the training videos, the same ones at every seed
     batch: int = Field(8, ge=1)  # clips that a process reads at once
     accumulate: int = Field(1, ge=1)  # so many batches make a step: memory of one, gradient of all
+    recompute: bool = False  # maps inside the backbones are computed again, not kept: less memory, more time
     rate: float = Field(1e-4, gt=0)  # of everything that is not pretrained
     backbone_rate: float = Field(2e-5, gt=0)
     language_rate: float = Field(2e-5, gt=0)
@@ -521,7 +522,8 @@ class Experiment(Part):
             decisive["flow"].pop(free)
         if self.flow.stills == "zero":
             decisive["flow"].pop("stills")
-        decisive["training"].pop("loggers")
+        for free in ("loggers", "recompute"):
+            decisive["training"].pop(free)
         if self.training.threads in (None, 1):  # as when threads were in no fingerprint
             decisive["training"].pop("threads")
         # These came after the first fingerprints: their defaults must not change them.

@@ -10,6 +10,7 @@ from mmvs.config import Backbone, Language
 from mmvs.model.backbones import Pyramid, body, reached, resampled
 from mmvs.model.colour_wheel import ColourWheel
 from mmvs.model.language import language_model
+from mmvs.model.recompute import recomputed
 from mmvs.schema import Features
 
 
@@ -19,6 +20,8 @@ class ImageEncoder(nn.Module):
     widths   channels of the three levels and of the top
     strides  pixels between neighbouring cells of the same
     dilated  layer4 keeps stride 16, in place of 32; of torchvision's ResNets of bottlenecks, 50 and above
+
+    recompute  the body's inner maps are not kept for the backward pass, which computes them again
 
     A level of a picture of H pixels has ceil(H / stride) cells, whatever the backbone. What `freeze` holds
     stays as it is in training: its parameters need no gradient, and its normalisation is in eval mode.
@@ -39,7 +42,7 @@ class ImageEncoder(nn.Module):
         kept = isinstance(self.body, Pyramid)
         self.register_buffer("mean", 255 * torch.tensor(built.mean).view(3, 1, 1), persistent=kept)
         self.register_buffer("std", 255 * torch.tensor(built.std).view(3, 1, 1), persistent=kept)
-        self.frozen = backbone.frozen
+        self.frozen, self.recompute = backbone.frozen, False
         for parameter in self._held(channels):
             parameter.requires_grad_(False)
         self.train()
@@ -57,7 +60,8 @@ class ImageEncoder(nn.Module):
     def encode(self, images: Tensor) -> Features:
         """Encode pictures (F, C, H, W) float, normalised → Features."""
         # Channels last: the same but for rounding; on a CPU, narrow ResNets take 0.6 of the time.
-        maps = self.body(images.contiguous(memory_format=torch.channels_last)).values()
+        images = images.contiguous(memory_format=torch.channels_last)
+        maps = (recomputed(self.body, images) if self.recompute else self.body(images)).values()
         height, width = images.shape[-2:]
         sizes = [(-(-height // stride), -(-width // stride)) for stride in self.strides]
         # Channels first again: what works cell by cell on both kinds (the fusion's filters) is far slower.

@@ -15,6 +15,7 @@ from mmvs.build import build
 from mmvs.config import Experiment, Training
 from mmvs.data.training_clips import draw_seed
 from mmvs.metrics import SegmentationMetrics, binarise
+from mmvs.model.encoders import ImageEncoder
 from mmvs.model.inference import as_scored
 from mmvs.model.layers import layers
 from mmvs.run_folder import RunFolder
@@ -31,6 +32,9 @@ class NetworkTraining(lightning.LightningModule):
         self.experiment = experiment
         built = build(experiment, vocabulary)
         self.network, self.objective = built.network, built.objective
+        for part in self.network.modules():
+            if isinstance(part, ImageEncoder):
+                part.recompute = experiment.training.recompute
         self.validation = SegmentationMetrics()
         self.start: dict[str, Any] | None = None  # of a fine-tuning: the weights that it started from
         self.skipped = 0  # batches whose loss was no number

@@ -1,4 +1,4 @@
-"""`torch.export` takes observe, read and decide, for runtimes without Python; its programs answer as they do."""
+"""`torch.export` takes observe, read and decide, for runtimes without Python; its programs answer alike."""
 
 import pytest
 import tiny

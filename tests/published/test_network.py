@@ -18,7 +18,7 @@ from mmvs.model.network import Network
 from mmvs.published.encoders import hold_resolution
 from mmvs.published.network import RELEASED, PublishedNetwork
 from mmvs.published.objective import PublishedObjective
-from mmvs.published.recompute import recomputed
+from mmvs.model.recompute import recomputed
 from mmvs.published.released import their_name
 from mmvs.schema import Batch
 
