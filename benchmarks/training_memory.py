@@ -1,8 +1,8 @@
 """What a training step keeps in memory: `python -m benchmarks.training_memory params/a2d.yaml`.
 
-Steps of 1 and of 3 clips of noise, with random weights, run on a CPU in processes of their own. A clip is half
-of what the most memory ever held grows by between the two; weights, gradients and the moments of Adam are
-arithmetic. `--set model.language.name=bert/config.json` where there is no network, as in `benchmarks.costs`.
+Steps of 1 and of 3 clips of noise, with random weights, run on a CPU in processes of their own. A clip takes
+half of what the most memory ever held grows by between the two; weights, gradients and the moments of Adam
+are arithmetic. `--set model.language.name=bert/config.json` where there is no network, as in `benchmarks.costs`.
 """
 
 from __future__ import annotations

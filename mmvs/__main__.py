@@ -162,7 +162,7 @@ def evaluate(
 
 @app.command()
 def segment(
-    video: Annotated[str, typer.Argument(help="What FFmpeg opens, or a folder of pictures.")],
+    video: Annotated[str, typer.Argument(help="What FFmpeg opens, or a folder of pictures or of videos.")],
     out: Annotated[Path, typer.Option(help="Folder of the results.")],
     sentences: Annotated[
         list[str] | None, typer.Argument(help='One or several, such as "the red circle".')
@@ -203,15 +203,17 @@ def segment(
       npz      masks.npz for numpy.load: masks, score, time, frame, sentences
 
     A second call goes on where the first stopped; one with another --format adds it. Nothing is overwritten.
-    A frame keeps its number in the whole video, whatever --start and --fps are.
+    A frame keeps its number in the whole video, whatever --start and --fps are. Of a folder of videos each is
+    segmented into a folder of its own below --out; one that cannot be read is named, and the others go on.
 
     Example: mmvs segment clip.mp4 "the red circle" "the square that turns left" --out results
     """
     from mmvs.segmenter import Segmenter
-    from mmvs.segmenter.folder import USUAL, segment_to_folder
+    from mmvs.segmenter.folder import USUAL, segment_to_folder, segment_videos
     from mmvs.segmenter.formats import chosen
     from mmvs.segmenter.sentences import read_sentences
     from mmvs.video.excerpt import Excerpt, seconds
+    from mmvs.video.folders import films
 
     excerpt = Excerpt(seconds(start), None if end is None else seconds(end), fps)
     sentences = [*(sentences or []), *(read_sentences(sentence_file) if sentence_file else [])]
@@ -222,14 +224,26 @@ def segment(
     segmenter = Segmenter.from_run(run)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the lines below print the damage
+        several, failed = films(video), {}
         try:
-            damage = segment_to_folder(segmenter, video, sentences, out, names, not quiet, excerpt, **options)
+            if several:
+                damaged, failed = segment_videos(
+                    segmenter, several, sentences, out, names, not quiet, excerpt, **options
+                )
+            else:
+                damage = segment_to_folder(
+                    segmenter, video, sentences, out, names, not quiet, excerpt, **options
+                )
+                damaged = {video: damage} if damage else {}
         except KeyboardInterrupt as stop:
             print(f"\n{stop}", end="", file=sys.stderr)
             raise
-    if damage:
-        print(f"{video}: {damage}")
+    for name, damage in damaged.items():
+        print(f"{name}: {damage}")
+    for why in failed.values():
+        print(f"no results of {why}", file=sys.stderr)
     print(out)
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()

@@ -35,7 +35,6 @@ MISSPELT = {"clasic-car": "classic-car", "dog-scale": "dogs-scale", "motor-bike"
 QUOTES = '"“”'
 BACKGROUND, VOID = 0, 255  # pixel values that are no object's number
 PICTURES = (".jpg", ".jpeg", ".png")
-FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".ogv", ".mts", ".ts")
 MEVIS, REF_YOUTUBE_VOS, REF_DAVIS17 = "MeViS", "Ref-YouTube-VOS", "Ref-DAVIS17"
 OWN = "own data in Ref-YouTube-VOS's layout"
 MARK = {"layout": "own"}  # of a list that `mmvs new-data` wrote: its ids may look like anything

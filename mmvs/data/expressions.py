@@ -25,6 +25,7 @@ from mmvs.data.expression_files import PICTURES, ListedExpression
 from mmvs.data.mask_tracks import MaskTracks
 from mmvs.video import files, folders
 from mmvs.video.files import VideoError
+from mmvs.video.folders import FILMS
 from mmvs.video.pictures import picture_size
 
 
@@ -202,7 +203,7 @@ class Expressions(Sequence[Expression]):
         folder = self.place.pictures / plain(video_id, self.place.pictures)
         if folder.is_dir():
             return folder
-        films = (folder.with_name(video_id + suffix) for suffix in expression_files.FILMS)
+        films = (folder.with_name(video_id + suffix) for suffix in FILMS)
         return next((film for film in films if film.is_file()), folder)
 
     def picture(self, video_id: str, frame: str) -> Path:

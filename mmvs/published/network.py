@@ -12,9 +12,9 @@ from transformers import BertConfig, BertModel
 from mmvs.config import AppearanceBackbone, MotionBackbone, Published, Quirks
 from mmvs.model.encoders import AppearanceEncoder, MotionEncoder
 from mmvs.model.language import language_model
+from mmvs.model.recompute import recomputed
 from mmvs.published.encoders import Context, PublishedLanguage, hold_resolution
 from mmvs.published.fusion import Contrast, PublishedFusion, resized
-from mmvs.model.recompute import recomputed
 from mmvs.published.released import is_released, read_released, translate
 from mmvs.published.transformer import PublishedTransformer
 from mmvs.schema import Batch, Features, Observed, Prediction, Sentences

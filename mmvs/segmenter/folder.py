@@ -11,8 +11,9 @@ import json
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ from mmvs.progress import progress_bar
 from mmvs.segmenter.formats import FORMATS, MOST_IN_PALETTE, UNFINISHED, Results, View, chosen, video_name
 from mmvs.segmenter.job import SegmentJob
 from mmvs.segmenter.segmenter import Answer, Segmenter
+from mmvs.video.container import VideoError
 from mmvs.video.excerpt import WHOLE, Excerpt
 from mmvs.video.stream import VideoSource, open_video
 
 USUAL = ("overlay", "png")
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames, {rate_noinv_fmt}, {remaining} left"
+SHOWN = {"unit": " frames", "bar_format": BAR}
 
 
 def segment_to_folder(
@@ -37,7 +40,7 @@ def segment_to_folder(
     sentences: Sequence[str],
     folder: Path,
     formats: Sequence[str] = USUAL,
-    progress: bool = True,
+    progress: bool | tqdm = True,
     excerpt: Excerpt = WHOLE,
     **options: Any,
 ) -> str:
@@ -49,6 +52,7 @@ def segment_to_folder(
     video      a file, an address, or a folder of pictures
     sentences  N of them
     formats    of FORMATS
+    progress   a bar of this video's own, none, or one of several videos that counts the frames of all
     excerpt    the frames of the video that count; the network sees no others
     options    `batch`, `precision` and `threshold` of Segmenter.segment
 
@@ -72,6 +76,9 @@ def segment_to_folder(
                 print(f"warning: {warning}", file=sys.stderr)
         outputs = {name: FORMATS[name].output for name in ("score", *formats)}
         job = SegmentJob(folder, _identity(segmenter, video, sentences, excerpt, options), outputs)
+        extent, shared = _extent(job, source), None if isinstance(progress, bool) else progress
+        if shared is not None and shared.total:  # what is there already is none of its work
+            shared.total -= extent["initial"] if job.missing else extent["total"] or 0
         if job.finished and not job.missing:
             return job.finished["damage"]
         if job.frames:
@@ -79,14 +86,46 @@ def segment_to_folder(
         name, pictures = video_name(video)
         begin = time.monotonic()
         about = Results(job, name, pictures, sentences, source.size, source.pixel_aspect)
-        _write(
-            about,
-            source,
-            answers,
-            progress_bar(desc=Path(video).name, disable=not progress, **_extent(job, source)),
-        )
+        own = progress_bar(desc=Path(video).name, disable=not progress, **extent) if shared is None else None
+        with own or nullcontext():
+            _write(about, source, answers, own or shared, extent["initial"])
         job.finish(damage=source.damage, seconds=round(time.monotonic() - begin, 1))
         return (job.finished or {}).get("damage", source.damage)
+
+
+def segment_videos(
+    segmenter: Segmenter,
+    videos: Sequence[Path],
+    sentences: Sequence[str],
+    folder: Path,
+    formats: Sequence[str] = USUAL,
+    progress: bool = True,
+    excerpt: Excerpt = WHOLE,
+    **options: Any,
+) -> tuple[dict[Path, str], dict[Path, str]]:
+    """Several videos, as `segment_to_folder` does, each into a folder of its name below `folder`; one bar.
+
+    Returns the damage of videos that have some, and why others have no results: one bad video stops no other.
+    """
+    stems = Counter(video.stem for video in videos)
+    damaged, failed, counts = {}, {}, []
+    for video in videos:
+        try:
+            counts.append(excerpt.of(open_video(video)).count)
+        except ValueError:
+            counts.append(0)  # it is named below
+    total = None if None in counts else sum(counts)
+    with progress_bar(total=total, desc=f"{len(videos)} videos", disable=not progress, **SHOWN) as bar:
+        for number, video in enumerate(videos, 1):
+            bar.set_description(f"{number} of {len(videos)} videos, {video.name}")
+            own = folder / (video.stem if stems[video.stem] == 1 else video.name)
+            try:
+                damage = segment_to_folder(segmenter, video, sentences, own, formats, bar, excerpt, **options)
+            except VideoError as error:
+                failed[video] = str(error)
+            else:
+                damaged |= {video: damage} if damage else {}
+    return damaged, failed
 
 
 def folder_for(
@@ -98,19 +137,21 @@ def folder_for(
     return parent / f"{video_name(video)[0]}-{digest}"
 
 
-def _write(results: Results, source: VideoSource, answers: Iterator[Answer], bar: tqdm) -> None:
-    """Write every missing format of a job, from its journal as far as that goes, then from new answers."""
+def _write(results: Results, source: VideoSource, answers: Iterator[Answer], bar: tqdm, first: int) -> None:
+    """Write every missing format of a job, from its journal as far as that goes, then from new answers.
+
+    first  frame that the bar counts
+    """
     job = results.job
     if not job.frames:  # what lies in them is not of this job
         for unfinished in job.folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(unfinished)
     try:
-        with bar, closing(answers), ExitStack() as stack:
+        with closing(answers), ExitStack() as stack:
             writers = [
                 stack.enter_context(FORMATS[name].open(job.folder / output, results))
                 for name, output in job.missing.items()
             ]
-            first = bar.n
             for place, view in enumerate(_views(job, source, answers)):
                 for write in writers:
                     write(view)
@@ -133,10 +174,9 @@ def _views(job: SegmentJob, source: VideoSource, answers: Iterator[Answer]) -> I
 
 def _extent(job: SegmentJob, source: VideoSource) -> dict[str, Any]:
     """What a progress bar counts: all frames where they are only written, otherwise those to be answered."""
-    shown = {"unit": " frames", "bar_format": BAR}
     if job.is_complete:
-        return {"total": job.frames, **shown}
-    return {"total": source.count, "initial": job.frames, **shown}
+        return {"total": job.frames, "initial": 0, **SHOWN}
+    return {"total": source.count, "initial": job.frames, **SHOWN}
 
 
 def _identity(

@@ -24,6 +24,7 @@ from mmvs.video.container import VideoError
 from mmvs.video.pictures import SUFFIXES, picture_size, read_picture
 
 SUFFIX, JPEG = ".png", (".jpg", ".jpeg")
+FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".ogv", ".mts", ".ts")
 # A sign is the first character, or follows a blank, "_", "=" or a bracket: "2024-01-05", "frame-1" have none.
 NUMBER = re.compile(r"((?:(?<![^\s_=(\[])[-+])?(?:\d+(?:[.,]\d+)?e[-+]\d{1,3}(?!\w)|\d+(?:[.,]\d+)*))")
 DECIMAL = re.compile(r"\d+[.,]\d+")
@@ -52,6 +53,15 @@ def pictures(folder: str | Path) -> list[Path]:
         some, of = ", ".join(f"{number:05d}{SUFFIX}" for number in numbers), last + 1 - first
         raise VideoError(f"{folder}: {missing} of {of} frames are missing ({some}): restore them")
     return [folder / numbered[number] for number in sorted(numbered)]
+
+
+def films(folder: str | Path) -> list[Path]:
+    """The video files of a folder, by the ends of their names; none where it has pictures, or is none."""
+    folder = Path(folder)
+    files = [folder / name for name in _names(folder)] if folder.is_dir() else []
+    if any(file.suffix.lower() in SUFFIXES for file in files):
+        return []
+    return [file for file in files if file.suffix.lower() in FILMS and file.is_file()]
 
 
 def frame_size(folder: str | Path) -> tuple[int, int]:

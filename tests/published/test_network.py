@@ -15,10 +15,10 @@ from mmvs.build import build
 from mmvs.config import ConfigError, Published, PublishedLoss, experiment
 from mmvs.losses import Objective
 from mmvs.model.network import Network
+from mmvs.model.recompute import recomputed
 from mmvs.published.encoders import hold_resolution
 from mmvs.published.network import RELEASED, PublishedNetwork
 from mmvs.published.objective import PublishedObjective
-from mmvs.model.recompute import recomputed
 from mmvs.published.released import their_name
 from mmvs.schema import Batch
 

@@ -12,13 +12,14 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from mmvs.data.csv_files import DataError, require_file
-from mmvs.data.expression_files import FILMS, VOID
+from mmvs.data.expression_files import VOID
 from mmvs.data.own import coco, cvat, mask_pictures, sentences
 from mmvs.data.own.labels import VOID_NAME, LabelledFrame, Labels
 from mmvs.data.own.tree import Tree, Video, numbers_of
 from mmvs.files import write_text
 from mmvs.video import folders
 from mmvs.video.files import VideoError
+from mmvs.video.folders import FILMS
 
 TEMPLATE = "sentences.csv"
 SHOWN = 5  # names in a line

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmvs.data.csv_files import DataError, is_blank, table, text
-from mmvs.data.expression_files import FILMS
+from mmvs.video.folders import FILMS
 
 COLUMNS = ("video", "object", "sentence")
 DELIMITERS = ",;\t"

@@ -20,12 +20,13 @@ from PIL import Image
 
 from mmvs.data import expression_files
 from mmvs.data.csv_files import DataError, normalise, plain
-from mmvs.data.expression_files import FILMS, LISTS, MARK, OWN, PICTURES
+from mmvs.data.expression_files import LISTS, MARK, OWN, PICTURES
 from mmvs.data.own.mask_pictures import palette
 from mmvs.data.own.sentences import SPLITS, video_name
 from mmvs.files import whole, write_json
 from mmvs.video import folders, frames
 from mmvs.video.files import VideoError
+from mmvs.video.folders import FILMS
 from mmvs.video.pictures import picture_size, read_picture
 
 MOST_OBJECTS = 254  # 0 is the background, 255 void
