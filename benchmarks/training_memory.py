@@ -2,7 +2,7 @@
 
 Steps of 1 and of 3 clips of noise, with random weights, run on a CPU in processes of their own. A clip takes
 half of what the most memory ever held grows by between the two; weights, gradients and the moments of Adam
-are arithmetic. `--set model.language.name=bert/config.json` where there is no network, as in `benchmarks.costs`.
+are arithmetic. Where there is no network: `--set model.language.name=bert/config.json`, a file of that kind.
 """
 
 from __future__ import annotations
