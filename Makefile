@@ -62,6 +62,9 @@ faults: .venv/.installed ## kill 50 runs at random moments, and compare what the
 fuzz: .venv/.installed ## 10,000 damaged inputs through every parser: the same result, or a refusal by name
 	OMP_NUM_THREADS=1 $(BIN) tests.faults.fuzz --cases 10000
 
+rehearsal: .venv/.installed ## clips like A2D's through verify, flow and loading; what all of A2D would take (CLIPS=8)
+	OMP_NUM_THREADS=1 $(BIN) benchmarks.rehearsal --clips $(or $(CLIPS),8)
+
 lab: .venv/.installed build/lab ## JupyterLab on the notebooks
 	PYTHONPATH="$(CURDIR)/build/lab" JUPYTER_PATH="$(CURDIR)/build/lab/share/jupyter" $(BIN) jupyterlab
 
@@ -123,4 +126,4 @@ endef
 	$(BIN) pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help install docs report ladder motion test test-fast fuzz faults lab lint lock clean distclean
+.PHONY: help install docs report ladder motion test test-fast fuzz faults rehearsal lab lint lock clean distclean
