@@ -88,7 +88,6 @@ def table(params: str, clips: int, folder: Path) -> tuple[pd.DataFrame, list[str
     checking, found = timed(lambda: verify(root, progress=False))
     flowing, summaries = timed(lambda: catalogue.prepare(experiment))
     computed = sum(one.computed for one in summaries.values())
-    again, _ = timed(lambda: catalogue.prepare(experiment, progress=False))
     seconds, loaded = loading(experiment)
 
     on_disk = {
@@ -110,7 +109,6 @@ def table(params: str, clips: int, folder: Path) -> tuple[pd.DataFrame, list[str
         ),
         ("flow, on one core", f"{1000 * flow:.0f} ms a frame", hours(flow * FRAMES * CLIPS)),
         ("flow on disk", f"{size(folder / 'flow') / 1e6:.1f} MB", f"{on_disk['flow']:.1f} GB"),
-        ("prepare, where all is there", f"{again:.2f} s", f"{again / made * CLIPS:.0f} s"),
         ("loading, on one core", f"{1000 * of_clip:.0f} ms a clip", hours(of_clip * t.steps * t.batch)),
         *(
             (f"loader processes that {gpu} needs", "", f"{of_clip * t.batch / step:.1f}")

@@ -247,6 +247,9 @@ class TrainedNetwork(
 
     def _save_pretrained(self, save_directory: Path) -> None:
         super()._save_pretrained(save_directory)
+        card = save_directory / "README.md"
+        if card.exists() and "library_name: mmvs\n" in card.read_text(encoding="utf-8"):
+            card.unlink()  # the mixin keeps one that is there, with the scores of another training
         self.tokenizer.save_pretrained(save_directory / LANGUAGE)
         keep_architectures(self.network, save_directory / LANGUAGE)
         write_json(save_directory / CONFIG, self.experiment.model_dump(mode="json"))

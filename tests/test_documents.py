@@ -1,6 +1,8 @@
 """What the documents promise has a test."""
 
+import json
 import re
+from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
 
@@ -34,3 +36,15 @@ def test_troubleshooting_lists_messages_that_the_code_has():
     for message in ours:
         for part in re.split(r"\.\.\.|\b\d+\b|'[^']*'", message):
             assert part.strip(" .,;:()'") in code, message
+
+
+def test_tables_are_those_of_the_runs():
+    spec = spec_from_file_location("tables_of_pages", ROOT / "docs" / "tables.py")
+    spec.loader.exec_module(made := module_from_spec(spec))
+    content, steps = made.own_budget()
+    for system, run in (("video+flow", "moving_shapes"), ("video", "moving_shapes_no_flow")):
+        scores = json.loads((ROOT / "reports" / run / "metrics.json").read_text())["scores"]
+        assert content[system][steps]["0"] == scores
+    for page, table in made.PAGES.items():
+        lines = (ROOT / page).read_text().splitlines()
+        assert [line for line in table() if line not in lines] == []

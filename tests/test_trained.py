@@ -63,6 +63,16 @@ def test_the_model_card_says_what_it_is(segmenter, tmp_path):
     assert segmenter.experiment.fingerprint() in card and "{{" not in card
 
 
+def test_saving_again_writes_the_card_anew_but_keeps_a_readme_of_somebody(segmenter, tmp_path):
+    segmenter.save_pretrained(tmp_path)
+    card = tmp_path / "README.md"
+    made = card.read_text()
+    for there, kept in ((made.replace("weights", "scores of another training"), made), ("mine\n", "mine\n")):
+        card.write_text(there)
+        segmenter.save_pretrained(tmp_path)
+        assert card.read_text() == kept
+
+
 def test_the_card_has_scores_with_their_source_limits_citation_and_licence():
     """Of the model that comes along, as `save_pretrained` would write it now."""
     trained = TrainedNetwork.from_run(EMBEDDED)
