@@ -125,7 +125,7 @@ PAGES: dict[str, tuple[Callable[[RunFolder], str] | str, ...]] = {
     "03_train": (of_scores, "scores"),
     "04_ablations": (of_ladder, "compared", "ladder"),
     "05_qualitative": (of_kinds, "cases-temporal-order", "cases-*"),
-    "06_your_video": (lambda folder: "", "score", "confidence"),
+    "06_your_video": (lambda folder: "", "score"),
     "07_your_data": (of_scores, "scores", "cases-*"),
     "08_explicit_motion": (of_explicit_motion, "explicit_motion"),
 }
