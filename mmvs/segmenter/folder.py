@@ -86,9 +86,10 @@ def segment_to_folder(
         name, pictures = video_name(video)
         begin = time.monotonic()
         about = Results(job, name, pictures, sentences, source.size, source.pixel_aspect)
-        own = progress_bar(desc=Path(video).name, disable=not progress, **extent) if shared is None else None
-        with own or nullcontext():
-            _write(about, source, answers, own or shared, extent["initial"])
+        own = shared is None  # a bar of no known length has no truth value
+        bar = progress_bar(desc=Path(video).name, disable=not progress, **extent) if own else shared
+        with bar if own else nullcontext():
+            _write(about, source, answers, bar, extent["initial"])
         job.finish(damage=source.damage, seconds=round(time.monotonic() - begin, 1))
         return (job.finished or {}).get("damage", source.damage)
 

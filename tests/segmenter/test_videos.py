@@ -11,6 +11,7 @@ from mmvs.segmenter import Segmenter
 from mmvs.segmenter.folder import segment_to_folder, segment_videos
 from mmvs.video.files import write_video
 from mmvs.video.folders import films
+from mmvs.video.stream import VideoSource
 
 CLIP = ROOT / "docs" / "media" / "shapes.mp4"
 SENTENCES = ["the yellow circle falling"]
@@ -60,3 +61,15 @@ def test_names_that_differ_in_their_ends_alone(folder, tmp_path):
     segmenter, out = Segmenter.from_run(EMBEDDED), tmp_path / "out"
     assert segment_videos(segmenter, films(folder), SENTENCES, out, ("npz",), False) == ({}, {})
     assert sorted(one.name for one in out.iterdir() if one.is_dir()) == ["good.mkv", "good.mp4", "short"]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_video_of_unknown_length(folder, tmp_path, monkeypatch, several):
+    unknown = property(lambda source: None, lambda source, value: None)
+    monkeypatch.setattr(VideoSource, "count", unknown, raising=False)
+    segmenter = Segmenter.from_run(EMBEDDED)
+    if several:
+        segment_videos(segmenter, films(folder)[:2], SENTENCES, tmp_path / "out", ("npz",))
+    else:
+        segment_to_folder(segmenter, CLIP, SENTENCES, tmp_path / "out" / "good", ("npz",))
+    assert np.load(tmp_path / "out" / "good" / "masks.npz")["masks"].any()
