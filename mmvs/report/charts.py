@@ -254,8 +254,9 @@ def _rung_bars(axis: Axes, cells: pd.DataFrame, rungs: list[str], colours: list[
         half = half_width(values)
         axis.bar(place, values.mean(), color=colour, width=0.75)
         axis.scatter([place] * len(values), values, s=10, color="black", zorder=3, alpha=0.6)
-        axis.errorbar(place, values.mean(), 0 if np.isnan(half) else half, color="black", capsize=4, lw=1.2)
-        top = max(values.max(), values.mean() + (0 if np.isnan(half) else half))
+        if len(values) > 1:  # of one seed there is no interval, not one of no width
+            axis.errorbar(place, values.mean(), half, color="black", capsize=4, lw=1.2)
+        top = max(values.max(), values.mean() + (half if len(values) > 1 else 0))
         axis.text(place, min(top + 0.015, 0.98), f"{values.mean():.2f}", ha="center", fontsize=8.5)
     axis.grid(axis="x", visible=False)
 
