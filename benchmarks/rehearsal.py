@@ -31,6 +31,7 @@ from mmvs.verify.tree import verify
 T = TypeVar("T")
 CLIPS, FRAMES, HEIGHT, WIDTH = 3_782, 100, 320, 426  # of A2D-Sentences; clips of 100 frames are assumed
 STEP = {"an RTX 3090": 0.18, "an A100": 0.06}  # seconds of a step of 8 clips: docs/estimates.md
+WINDOWS = 11_936  # annotated frames of A2D-Sentences, at most: each is a clip
 MOST_LOADED = 64  # clips
 
 
@@ -89,12 +90,19 @@ def table(params: str, clips: int, folder: Path) -> tuple[pd.DataFrame, list[str
     flowing, summaries = timed(lambda: catalogue.prepare(experiment))
     computed = sum(one.computed for one in summaries.values())
     seconds, loaded = loading(experiment)
+    of_clip = seconds / loaded
+    data = experiment.data.model_copy(update={"cache": "disk", "cache_root": str(folder / "cache")})
+    cached = experiment.model_copy(update={"data": data})
+    loading(cached)  # fills the cache
+    seconds, loaded = loading(cached)
+    again = seconds / loaded
+    windows = sum(1 for _ in (folder / "cache").rglob("*.safetensors"))
+    in_cache = size(folder / "cache") / windows * WINDOWS / 1e9
 
     on_disk = {
         name: size(folder / name) / (made + (name == "data")) * CLIPS / 1e9 for name in ("data", "flow")
     }
     flow = flowing / computed / FRAMES if computed else float("nan")
-    of_clip = seconds / loaded
     rows = [
         ("clips", f"{made:,}", f"{CLIPS:,}"),
         (
@@ -109,22 +117,31 @@ def table(params: str, clips: int, folder: Path) -> tuple[pd.DataFrame, list[str
         ),
         ("flow, on one core", f"{1000 * flow:.0f} ms a frame", hours(flow * FRAMES * CLIPS)),
         ("flow on disk", f"{size(folder / 'flow') / 1e6:.1f} MB", f"{on_disk['flow']:.1f} GB"),
-        ("loading, on one core", f"{1000 * of_clip:.0f} ms a clip", hours(of_clip * t.steps * t.batch)),
+        ("loading, on one core", f"{1000 * of_clip:.1f} ms a clip", hours(of_clip * t.steps * t.batch)),
+        (
+            "from the second epoch on, with data.cache: disk",
+            f"{1000 * again:.1f} ms a clip, {of_clip / again:.1f} times as fast",
+            hours(again * t.steps * t.batch),
+        ),
+        ("that cache on disk", f"{size(folder / 'cache') / 1e6:.1f} MB", f"{in_cache:.1f} GB"),
         *(
-            (f"loader processes that {gpu} needs", "", f"{of_clip * t.batch / step:.1f}")
+            (f"loader processes that {gpu} needs{note}", "", f"{per * t.batch / step:.1f}")
             for gpu, step in STEP.items()
+            for per, note in ((of_clip, ""), (again, ", with the cache"))
         ),
     ]
     have = {"disk": shutil.disk_usage(folder).free / 1e9, "cores": os.cpu_count() or 1}
+    a100 = STEP["an A100"]
     need = {
         "disk": (
             sum(on_disk.values()),
             f"{sum(on_disk.values()):.0f} GB of disk; {have['disk']:.0f} are free",
         ),
         "cores": (
-            of_clip * t.batch / STEP["an A100"],
-            f"{of_clip * t.batch / STEP['an A100']:.0f} cores of loading beside an A100; "
-            f"there are {have['cores']}, and data.workers is {config.load(params).data.workers}",
+            of_clip * t.batch / a100,
+            f"{of_clip * t.batch / a100:.0f} cores of loading beside an A100; "
+            f"there are {have['cores']}, and data.workers is {config.load(params).data.workers}; with "
+            f"data: {{cache: disk}} it takes {again * t.batch / a100:.1f}, and {in_cache:.0f} GB of disk",
         ),
     }
     order = sorted(need, key=lambda what: need[what][0] / have[what], reverse=True)

@@ -135,7 +135,8 @@ class Data(Part):
     flip: float = Field(0.5, ge=0, le=1)  # chance of a mirrored clip: words left/right swap, u changes sign
     mosaic: float = Field(0, ge=0, le=1)  # chance that a clip of another video stands in the same frame
     jitter: float = Field(0.1, ge=0)  # brightness and contrast; half of it saturation; hue stays
-    cache: bool = False  # keep decoded clips in memory: for small data only
+    cache: bool | Literal["disk"] = False  # keep fitted clips: true in memory, small data only; or on "disk"
+    cache_root: str = "data/cache"  # of those on disk; may be deleted at any time
     workers: int = Field(4, ge=0)  # loader processes
     moving_shapes: MovingShapes = MovingShapes()
 
@@ -516,7 +517,7 @@ class Experiment(Part):
         """12 hex digits of everything that decides the trained weights; a changed digit means: train anew."""
         decisive = self.model_dump(mode="json", exclude={"run", "reports", "evaluation"})
         decisive["model"], decisive["loss"] = self.model.decisive(), self.loss.decisive()
-        for free in ("roots", "evaluate_on", "jhmdb_samples", "pictures", "workers", "cache"):
+        for free in ("roots", "evaluate_on", "jhmdb_samples", "pictures", "workers", "cache", "cache_root"):
             decisive["data"].pop(free)
         for free in ("root", "workers"):
             decisive["flow"].pop(free)

@@ -171,6 +171,7 @@ def _result(
             weights=trained.fingerprint(),
             **({"samples_from": lists} if lists else {}),  # scores of J-HMDB depend on it
             **({"started_from": trained.start} if trained.start else {}),
+            **({"training_processes": trained.processes} if trained.processes > 1 else {}),
             **({"skipped_batches": trained.skipped} if trained.skipped else {}),
             flow_fingerprint=estimator(experiment.flow).fingerprint,
         ),

@@ -26,8 +26,8 @@ def provenance(
 
     wall_seconds  stage ("training", "evaluation") → seconds
     command       the shell command that repeats it
-    fingerprints  data_fingerprint, flow_fingerprint, weights and, where there are any, samples_from and
-                  skipped_batches
+    fingerprints  data_fingerprint, flow_fingerprint, weights and, where there are any, samples_from,
+                  training_processes and skipped_batches
     """
     return Provenance(
         command=command,

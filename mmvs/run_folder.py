@@ -39,6 +39,7 @@ class Provenance(Record):
     weights: str | None = None  # TrainedNetwork.fingerprint(); None: of a version that kept none
     cpu: str | None = None  # instruction set: another one rounds otherwise, and trains other weights
     started_from: dict[str, Any] | None = None  # of a fine-tuned run: source, and its weights' fingerprint
+    training_processes: int = 1  # each reads its batch in every step; only where there were several
     skipped_batches: int = 0  # of the training, as their loss was no number; only where there were some
     samples_from: dict[str, str] = {}  # data set → list of its samples; only of data sets with several lists
     flow_fingerprint: dict[str, Any]  # the estimator: name, settings, version
@@ -123,6 +124,7 @@ class TrainingEnd(Record):
     steps: int
     seconds: Number
     skipped: int = 0  # batches whose loss was no number
+    processes: int = 1  # that read a batch each in every step
 
 
 @dataclass(frozen=True)

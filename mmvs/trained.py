@@ -102,19 +102,22 @@ class TrainedNetwork(
         steps: int = 0,
         seconds: float = 0.0,
         skipped: int = 0,
+        processes: int = 1,
         start: dict[str, Any] | None = None,
     ):
         """Put the network in eval mode, as the scores need it.
 
-        steps    of the training behind it
-        seconds  of that training
-        skipped  batches that it left out; all three are 0 where nobody knows
-        start    of a fine-tuned network: whose weights it started from, and their fingerprint
+        steps      of the training behind it
+        seconds    of that training
+        skipped    batches that it left out; all three are 0 where nobody knows
+        processes  that trained it together
+        start      of a fine-tuned network: whose weights it started from, and their fingerprint
         """
         super().__init__()
         self.experiment, self.tokenizer = experiment, tokenizer
         self.network = as_scored(network).eval()
         self.steps, self.seconds, self.skipped, self.start = steps, seconds, skipped, start
+        self.processes = processes
 
     @property
     def device(self) -> torch.device:
@@ -183,12 +186,18 @@ class TrainedNetwork(
                 f"{checkpoint} is of another version of the network: move its folder away and train again, "
                 f"which starts anew ({error})"
             ) from None
-        steps, seconds = content["global_step"], content["mmvs"].get("seconds", 0.0)
-        skipped = content["mmvs"].get("skipped", 0)
-        if end := beside.training_end():  # the best checkpoint is an earlier one
-            steps, seconds, skipped = end.steps, end.seconds, end.skipped
-        start = content["mmvs"].get("start")
-        return cls(experiment, network.to(device()), words, steps, seconds, skipped, start)
+        end = beside.training_end()  # the best checkpoint is an earlier one
+        facts = content["mmvs"] | {"steps": content["global_step"]} | (end.model_dump() if end else {})
+        return cls(
+            experiment,
+            network.to(device()),
+            words,
+            steps=facts["steps"],
+            seconds=facts.get("seconds", 0.0),
+            skipped=facts.get("skipped", 0),
+            processes=facts.get("processes", 1),
+            start=facts.get("start"),
+        )
 
     @classmethod
     def from_released(cls: type[Model], file: str | Path) -> Model:

@@ -129,7 +129,8 @@ def test_torchrun_trains_from_nothing(tmp_path):
     assert ran.returncode == 0, ran.stderr[-4000:]
 
     run = config.load(tmp_path / "two.yaml")
-    assert fit(run, progress=False).steps == 9  # loaded: it is finished
+    trained = fit(run, progress=False)
+    assert (trained.steps, trained.processes) == (9, 2)  # loaded: it is finished
     assert [part.name for part in (run.folder / "logs").glob("part-*")] == ["part-000"]
 
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from mmvs.config import Data
 from mmvs.data import geometry
 from mmvs.data.annotated_videos import AnnotatedVideos
+from mmvs.data.clip_cache import ClipCache, Fitted
 from mmvs.data.words import encode
 from mmvs.flow.store import FlowStore
 from mmvs.schema import Batch, Clip
@@ -51,6 +52,9 @@ class Clips(Dataset):
         self.samples, self.flow, self.data, self.offset = samples, flow, data, offset
         self.positions = _by_frame(samples, np.arange(len(samples)) if only is None else np.asarray(only))
         self._cached: dict[int, Clip] = {}
+        # Mosaics and still pictures have no flow of their own to be kept.
+        on_disk = data.cache == "disk" and isinstance(flow, FlowStore)
+        self._disk = ClipCache(samples, flow, data) if on_disk else None
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -58,10 +62,14 @@ class Clips(Dataset):
     def __getitem__(self, item: int) -> Clip:
         clip = self._cached.get(item)
         if clip is None:
-            clip = self.cut(item)
-            if self.data.cache:
+            clip = self.cut(item) if self._disk is None else self._kept(item, self._disk)
+            if self.data.cache is True:
                 self._cached[item] = clip
         return clip
+
+    def _kept(self, item: int, disk: ClipCache) -> Clip:
+        positions = self.positions[item]
+        return self._clip(disk.window(positions, lambda: self._fitted(self.read(item))), positions)
 
     def cut(self, item: int, indices: list[int] | None = None) -> Clip:
         """Read a window of an item's video, and fit it to the canvas.
@@ -94,17 +102,25 @@ class Clips(Dataset):
 
     def fit(self, window: Window) -> Clip:
         """The window on the canvas, with the sentences about it."""
-        data, masks = self.data, window.masks
+        return self._clip(self._fitted(window), window.positions)
+
+    def _fitted(self, window: Window) -> Fitted:
+        size, masks = self.data.size, window.masks
         original = window.frames.shape[1:3]
-        return Clip(
-            frames=geometry.fit_frames(torch.from_numpy(window.frames).permute(0, 3, 1, 2), data.size),
-            flow=geometry.fit_flow(torch.from_numpy(window.flow), data.size, original),
-            masks=None if masks is None else geometry.fit_masks(masks, data.size),
-            valid=geometry.valid_area(data.size, original),
-            sentences=[self.samples[i].sentence for i in window.positions],
-            samples=[self.offset + i for i in window.positions],
-            target=data.frames // 2,
+        return Fitted(
+            frames=geometry.fit_frames(torch.from_numpy(window.frames).permute(0, 3, 1, 2), size),
+            flow=geometry.fit_flow(torch.from_numpy(window.flow), size, original),
+            masks=None if masks is None else geometry.fit_masks(masks, size),
             original_size=original,
+        )
+
+    def _clip(self, fitted: Fitted, positions: list[int]) -> Clip:
+        return Clip(
+            **vars(fitted),
+            valid=geometry.valid_area(self.data.size, fitted.original_size),
+            sentences=[self.samples[i].sentence for i in positions],
+            samples=[self.offset + i for i in positions],
+            target=self.data.frames // 2,
         )
 
 

@@ -87,7 +87,7 @@ class FlowStore:
         for path in sorted(store.root.glob("*.h5"))[:5]:  # the first that can be read tells of all
             try:
                 with _open(path) as (old, _):
-                    own = {name: value for name, value in store._fingerprint({}).items() if name != "video"}
+                    own = {name: value for name, value in store.identity.items() if name != "video"}
                     if all(old.get(name) == value for name, value in own.items()):
                         return store
                     digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]
@@ -95,6 +95,11 @@ class FlowStore:
             except FlowError:
                 continue
         return store
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the flow of every video, besides the video."""
+        return self._fingerprint({})
 
     def path(self, video_id: str) -> Path:
         """The file of one video's flow; FlowError where the id would lead out of the store."""
@@ -132,7 +137,7 @@ class FlowStore:
         before it starts where the estimator cannot be built or the disk is too small.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        stamps, summary = Stamps(self.root, self._fingerprint({})), Summary()
+        stamps, summary = Stamps(self.root, self.identity), Summary()
         todo = {name: video for name, video in videos.items() if not self._is_stamped(stamps, name, video)}
         for video_id in videos.keys() - todo.keys():
             self._count(summary, video_id, computed=False)

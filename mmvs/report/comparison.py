@@ -373,6 +373,8 @@ def _facts(result: Result) -> dict[str, dict[str, Any]]:
     network = {"steps": result.steps, "weights": result.parameters}
     if origin.started_from:
         network |= flat({"started_from": origin.started_from})
+    if origin.training_processes > 1:
+        network["processes"] = origin.training_processes
     if origin.skipped_batches:
         network["skipped_batches"] = origin.skipped_batches
     return {

@@ -111,8 +111,13 @@ def _train(
             if trainer.is_global_zero:
                 _join_curves(folder)
     if trainer.is_global_zero:
-        counts = {"steps": trainer.global_step, "seconds": module.seconds, "skipped": module.skipped}
-        end = TrainingEnd(fingerprint=experiment.fingerprint(), **counts)
+        end = TrainingEnd(
+            fingerprint=experiment.fingerprint(),
+            steps=trainer.global_step,
+            seconds=module.seconds,
+            skipped=module.skipped,
+            processes=processes.count(),
+        )
         write_json(folder.checkpoints.finished, end.model_dump())
 
 

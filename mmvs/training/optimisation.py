@@ -142,6 +142,7 @@ class NetworkTraining(lightning.LightningModule):
             "experiment": self.experiment.model_dump_json(),
             "seconds": self.seconds,
             "skipped": self.skipped,
+            "processes": processes.count(),
             **({"start": self.start} if self.start else {}),
             "threads": torch.get_num_threads(),
         }
