@@ -11,7 +11,7 @@ import sys
 import warnings
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -275,20 +275,30 @@ def play(
 @app.command()
 def export(
     run: Annotated[str, typer.Argument(help="A run's folder or checkpoint.")],
-    folder: Annotated[Path, typer.Argument(help="Where the saved model goes.")],
+    folder: Annotated[Path, typer.Argument(help="Where the saved model goes; of --backbone, a file.")],
     half: Annotated[bool, typer.Option("--half", help="Weights in float16: half the size.")] = False,
+    backbone: Annotated[
+        Literal["appearance", "motion"] | None,
+        typer.Option(help="The weights of this backbone alone, as `weights` of another run's backbone."),
+    ] = None,
 ) -> None:
     """Save a run's model for others.
 
     A folder in the hub's layout: weights, parameters, tokenizer, checksums, a card with the scores. `segment
     --model` takes it, and so does the hub. Example: mmvs export reports/moving_shapes models/mine
+
+    Or one file of weights, for the backbones of other runs: mmvs export reports/moving_shapes_pictures
+    models/narrow_pictures.safetensors --backbone appearance
     """
     from mmvs.trained import TrainedNetwork
 
     trained = TrainedNetwork.from_run(run)
     if half:
         trained.network.half()
-    trained.save_pretrained(folder)
+    if backbone:
+        trained.save_backbone(folder, backbone)
+    else:
+        trained.save_pretrained(folder)
     print(folder)
 
 

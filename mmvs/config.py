@@ -131,6 +131,9 @@ class Data(Part):
     frames: int = Field(3, ge=1)  # of a window (T)
     stride: int = Field(1, ge=1)  # video frames between neighbours of a window
     gap: int = Field(0, ge=0)  # training: neighbours are 1 to `gap` frames apart, drawn; 0: `stride`
+    kinds: list[
+        str
+    ] = []  # of sentences that train, such as appearance, where a data set tells kinds; []: all
     sentences_per_clip: int = Field(3, ge=1)  # at most, in training; they share the backbones' work
     flip: float = Field(0.5, ge=0, le=1)  # chance of a mirrored clip: words left/right swap, u changes sign
     mosaic: float = Field(0, ge=0, le=1)  # chance that a clip of another video stands in the same frame
@@ -200,6 +203,7 @@ class Backbone(Part):
     # A ResNet of torchvision, "timm:<name>", "hf:<hub id, folder or config.json>", or "narrow".
     name: str = "resnet50"
     # DEFAULT: the pretrained weights of that name; or a published name of weights, a file, or None: random.
+    # "narrow" has no published ones: None, or a file that `mmvs export --backbone` wrote.
     weights: str | None = "DEFAULT"
     # Of "narrow": stem (stride 2), then strides 2, 4, 8. At least 8: with fewer channels, torch 2.15 on a CPU
     # of AVX2 writes beyond its memory in the gradient of a strided 1 x 1 convolution with channels last.
@@ -311,7 +315,9 @@ class Multimodal(Part):
     heads: int = Field(8, ge=1)
     layers: int = Field(4, ge=1)  # of each: multi-modal encoder, temporal encoder, decoder
     level_widths: list[int] = [64, 128, 256]  # of the fusion, fine to coarse
-    time: Literal["added", "multiplied"] = "multiplied"  # how a token knows its frame: see transformer.py
+    time: Literal["added", "multiplied", "modulated"] = (
+        "modulated"  # how a token knows its frame: see transformer.py
+    )
     fusion: Fusion = Fusion()
     mask_scale: int = Field(4, ge=1)  # how much finer than its cells the coarse mask is drawn
     dropout: float = Field(0.1, ge=0, lt=1)
@@ -528,6 +534,8 @@ class Experiment(Part):
         if self.training.threads in (None, 1):  # as when threads were in no fingerprint
             decisive["training"].pop("threads")
         # These came after the first fingerprints: their defaults must not change them.
+        if not self.data.kinds:
+            decisive["data"].pop("kinds")
         if self.data.gap == 0:
             decisive["data"].pop("gap")
         if self.data.mosaic == 0:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
+from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
@@ -21,7 +22,7 @@ from mmvs.build import build_empty, build_released, is_released, keep_architectu
 from mmvs.checkpoints import CheckpointError, reason
 from mmvs.config import ConfigError, Data, Experiment, Flow, resolve
 from mmvs.data.words import kept_tokenizer, tokenizer
-from mmvs.files import regular, write_json
+from mmvs.files import regular, whole, write_json
 from mmvs.model.inference import as_scored
 from mmvs.processes import device
 from mmvs.run_folder import CheckpointFolder, RunFolder
@@ -228,6 +229,23 @@ class TrainedNetwork(
                 raise
             why = reason(error)
             raise CheckpointError(f"{where} holds no model that save_pretrained wrote ({why})") from None
+
+    def save_backbone(self, file: str | Path, name: Literal["appearance", "motion"]) -> None:
+        """Write the weights of one backbone, as `weights` of another run's backbone reads them.
+
+        ConfigError where it is no narrow one: those of libraries start from the libraries' weights.
+        """
+        encoder, kind = getattr(self.network, name), getattr(self.experiment.model, f"{name}_backbone").name
+        if kind != "narrow" or not hasattr(encoder, "body"):
+            raise ConfigError(
+                f"{self.experiment.run}: only a narrow backbone can be saved alone, and its {name} is "
+                + (f"'{kind}'" if hasattr(encoder, "body") else "left out")
+            )
+        tensors = {
+            key: tensor.detach().cpu().contiguous() for key, tensor in encoder.body.state_dict().items()
+        }
+        with whole(file) as partial:
+            save_file(tensors, partial)
 
     def fingerprint(self) -> str:
         """12 hex digits of weights and experiment: the same digits give the same masks."""

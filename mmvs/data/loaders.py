@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -38,6 +38,8 @@ class Loaders(lightning.LightningDataModule):
         super().__init__()
         self.experiment, self.sources = experiment, sources
         parts = split_all({name: source.samples for name, source in sources.items()}, experiment.training)
+        if kinds := experiment.data.kinds:
+            parts = {name: of_kinds(sources[name].samples, kinds, *part) for name, part in parts.items()}
         training = {name: self._clips(name, own) for name, (own, _) in parts.items()}
         shift = experiment.flow.stills == "shift"
         if len(training) == 1:
@@ -157,6 +159,21 @@ def split(samples: AnnotatedVideos, validation_clips: int, share: float = 1.0) -
     trained = trained[: max(1, round(share * len(trained)))]
     training = [i for v in sorted(trained) for i in per_video[videos[v]]]
     return training, validation
+
+
+def of_kinds(
+    samples: AnnotatedVideos, kinds: Sequence[str], training: list[int], validation: list[int]
+) -> tuple[list[int], list[int]]:
+    """Positions of sentences of some kinds; DataError, with the kinds that there are, where none is left."""
+    kept = tuple([i for i in part if samples[i].kind in kinds] for part in (training, validation))
+    for part, use in zip(kept, ("train on", "validate on"), strict=True):
+        if not part:
+            there = sorted({samples[i].kind or "no kind" for i in training})
+            raise DataError(
+                f"data.kinds: {samples.layout} has no sentence of {', '.join(kinds)} to {use}; there are: "
+                f"{', '.join(there)}"
+            )
+    return kept[0], kept[1]
 
 
 def split_frames(samples: AnnotatedVideos, validation_clips: int) -> tuple[list[int], list[int]]:

@@ -67,6 +67,9 @@ class Pyramid(nn.Module):
         return {str(level): maps[pick] for level, pick in enumerate(self.picks, 1)}
 
 
+NARROW_STEM = "stem.0.weight"  # the first convolution of a narrow backbone
+
+
 def body(backbone: Backbone, channels: int = 3, dilated: bool = False) -> Body:
     """The backbone of that name.
 
@@ -79,7 +82,7 @@ def body(backbone: Backbone, channels: int = 3, dilated: bool = False) -> Body:
     source, colon, name = backbone.name.partition(":")
     if backbone.name == "narrow":
         _, *levels = backbone.widths
-        return Body(_narrow(backbone.widths, channels), [*levels, levels[-1]], [2, 4, 8, 8])
+        return Body(_pretrained_narrow(backbone, channels), [*levels, levels[-1]], [2, 4, 8, 8])
     if colon and source == "timm":
         return _timm(backbone, name, channels)
     if colon and source == "hf":
@@ -115,6 +118,24 @@ def reached(module: nn.Module, channels: int, levels: slice = slice(None)) -> li
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
     module.train(training)
     return [p for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
+
+
+def _pretrained_narrow(backbone: Backbone, channels: int) -> nn.Module:
+    """A narrow backbone, with the weights of a file where there is one, fitted to its channels."""
+    module = _narrow(backbone.widths, channels)
+    if not backbone.weights:
+        return module
+    weights = _state_dict(backbone.weights)
+    if weights is None:
+        raise ValueError(
+            f"backbone weights '{backbone.weights}': a narrow backbone has no published weights; give a file "
+            "of `mmvs export --backbone`, or null"
+        )
+    first = weights.get(NARROW_STEM)
+    if first is not None and first.shape[1] != channels:
+        weights[NARROW_STEM] = _for_channels(first, channels)
+    _load(module, weights, backbone)
+    return module
 
 
 def _narrow(widths: list[int], channels: int) -> nn.Module:

@@ -47,6 +47,14 @@ class CoarseMask(nn.Module):
 
         Returns Coarse; its logits are `scale` times finer than h x w.
         """
+        features, weights = self.find(appearance, words, words_mask)
+        return Coarse(features, self.draw(features[:, target], sentence), weights[:, :, target].mean(1))
+
+    def find(self, appearance: Tensor, words: Tensor, words_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Let every cell of every frame attend to the words; shapes as of `forward`.
+
+        Returns features (N, T, D, h, w), and of each head the attention (N, A, T, L, h, w).
+        """
         n, t, width, h, w = appearance.shape
         cells = rearrange(appearance, "n t d h w -> n t (h w) d")
         code = grid_code(h, w, width, cells.device)
@@ -57,6 +65,8 @@ class CoarseMask(nn.Module):
         gathered = rearrange(weights @ v, "n a (t c) d -> n t c (a d)", t=t)
         features = self.norm(cells + self.mix(torch.cat([cells, cells * gathered], dim=-1)))
         features = rearrange(features, "n t (h w) d -> n t d h w", h=h)
-        logits = self.head(self.around(features[:, target]), sentence)
-        of_target = rearrange(weights, "n a (t h w) l -> n a t l h w", t=t, h=h)[:, :, target]
-        return Coarse(features, logits, of_target.mean(1))
+        return features, rearrange(weights, "n a (t h w) l -> n a t l h w", t=t, h=h)
+
+    def draw(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """Features (N, D, h, w) of one frame and the sentence (N, D) → M0's logits (N, 1, s*h, s*w)."""
+        return self.head(self.around(features), sentence)

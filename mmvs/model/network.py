@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,8 +12,17 @@ from mmvs.config import Multimodal
 from mmvs.model.coarse import CoarseMask
 from mmvs.model.encoders import AppearanceEncoder, LanguageEncoder, MotionEncoder, NoPictures
 from mmvs.model.fusion import LanguageGuidedFusion, PlainFusion
-from mmvs.model.transformer import MultiModalVideoTransformer, NoTransformer
+from mmvs.model.transformer import Encoded, MultiModalVideoTransformer, NoTransformer
 from mmvs.schema import Batch, Observed, Prediction, Sentences
+
+
+class Related(NamedTuple):
+    """What N sentences make of T frames, each frame by itself."""
+
+    features: Tensor  # (N, T, D, h, w) appearance, in view of the sentence
+    words: Tensor  # (N, T, L, D) Zl
+    appearance: Tensor  # (N, T, hw, D) Za
+    motion: Tensor  # (N, T, hw, D) Zm
 
 
 class Network(nn.Module):
@@ -112,19 +123,13 @@ class Network(nn.Module):
         appearance, motion = (top[clip_of_sentence] for top in observed.tops)
         if self.target_only:
             appearance = appearance[:, target, None].expand_as(appearance)
-        levels, count = [level[clip_of_sentence] for level in observed.levels], len(self.levels)
-        pyramid = list(zip(self.levels, levels[:count], levels[count:], strict=True))
-
+        levels = [level[clip_of_sentence] for level in observed.levels]
         coarse = self.coarse(appearance, words, mask, sentence, target)
         refined = self.refine(words, mask, sentence, coarse.features, motion, target)
         m0 = _enlarged(coarse.logits, size)
         decoder = m0 + _enlarged(refined.logits, size)
-        logits, features = decoder, refined.features
-        for fusion, fine_appearance, fine_motion in reversed(pyramid):
-            features, correction = fusion(fine_appearance, fine_motion, words, mask, sentence, features)
-            logits = logits + _enlarged(correction, size)
         return Prediction(
-            logits=logits[:, 0],
+            logits=self._fuse(decoder, refined.features, levels, sentences)[:, 0],
             coarse=m0[:, 0],
             decoder=decoder[:, 0],
             appearance=refined.appearance,
@@ -140,6 +145,56 @@ class Network(nn.Module):
     ) -> Tensor:
         """`decide`, for whoever needs the mask logits (N, 1, H, W) alone."""
         return self.decide(observed, sentences, clip_of_sentence, target).logits[:, None]
+
+    @property
+    def frame_by_frame(self) -> bool:
+        """Is what a sentence makes of a frame the same in every window? Then `relate` serves all of them."""
+        return getattr(self.refine, "frame_by_frame", False) and not self.target_only
+
+    def relate(self, tops: list[Tensor], sentences: Sentences) -> Related:
+        """What sentences make of frames, each by itself: all that `decide` does before it looks at time.
+
+        tops       of F frames, each (F, D, h, w)
+        sentences  N sentences
+
+        Returns Related of N x F. Only where the network is `frame_by_frame`.
+        """
+        appearance, motion = (top.expand(len(sentences.words), *top.shape) for top in tops)
+        features, _ = self.coarse.find(appearance, sentences.words, sentences.mask)
+        return Related(features, *self.refine.encode(sentences.words, sentences.mask, features, motion))
+
+    def segment_related(
+        self, related: Related, levels: list[Tensor], sentences: Sentences, size: torch.Size, target: int
+    ) -> Tensor:
+        """`segment`, of windows whose frames are related to their sentences already.
+
+        related    of N windows of T frames
+        levels     (N, D_k, h_k, w_k) of their target frames
+        sentences  N, one a window
+        size       (H, W) of the masks
+        target     position of the target frame in the window
+
+        Returns logits (N, 1, H, W).
+        """
+        features, *encoded = related
+        coarse = self.coarse.draw(features[:, target], sentences.summary)
+        refined = self.refine.gather(
+            Encoded(*encoded), sentences.mask, sentences.summary, target, features.shape[-2:]
+        )
+        decoder = _enlarged(coarse, size) + _enlarged(refined.logits, size)
+        return self._fuse(decoder, refined.features, levels, sentences)
+
+    def _fuse(self, logits: Tensor, features: Tensor, levels: list[Tensor], sentences: Sentences) -> Tensor:
+        """Correct mask logits (N, 1, H, W) level by level, from coarse to fine."""
+        count, size = len(self.levels), logits.shape[-2:]
+        for fusion, appearance, motion in reversed(
+            list(zip(self.levels, levels[:count], levels[count:], strict=True))
+        ):
+            features, correction = fusion(
+                appearance, motion, sentences.words, sentences.mask, sentences.summary, features
+            )
+            logits = logits + _enlarged(correction, size)
+        return logits
 
 
 def _encoders(model: Multimodal) -> tuple[nn.Module, nn.Module]:

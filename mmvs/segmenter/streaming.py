@@ -3,7 +3,8 @@
 The plain way sends each frame's window of T frames through the whole network for every sentence. The
 backbones then see a frame T times for each sentence. But what a network observes of a frame depends on no
 sentence, and is the same in every window that holds the frame. And a sentence reads the same in every frame.
-Only the decision is left for each pair of frame and sentence.
+Where time enters the network late (`frame_by_frame`), what a sentence makes of a frame is the same in every
+window, too. Only the decision is left for each pair of frame and sentence.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mmvs.model.network import Network
+from mmvs.model.network import Network, Related
 from mmvs.schema import Observed, Sentences
 from mmvs.video.files import window
 
@@ -54,7 +55,9 @@ class Streaming:
         self.frames, self.stride, self.valid = frames, stride, valid
         self.before = stride * (frames // 2)  # frames that a window needs before its target, and after it
         self.after = stride * (frames - 1 - frames // 2)
-        self.tops: dict[int, list[Tensor]] = {}  # frame → tops, as long as any window needs them
+        # Frame → its tops (D, h, w), or what each sentence makes of them (N, ...): while a window needs them.
+        self.tops: dict[int, list[Tensor]] = {}
+        self.relates = getattr(network, "frame_by_frame", False)
         self.levels: dict[int, list[Tensor]] = {}  # frame → levels, until its masks are decided
         self.size = torch.Size()
 
@@ -78,10 +81,21 @@ class Streaming:
         frames, flow = (torch.stack(part).to(device) for part in zip(*chunk, strict=True))
         with self._precision(device):
             observed = self.network.observe(frames, flow, valid=self.valid)
+            tops = observed.tops
+            if self.relates:
+                groups = [self.network.relate(tops, part) for part in self._groups()]
+                tops = [torch.cat(parts).transpose(0, 1) for parts in zip(*groups, strict=True)]
         self.size = observed.size
         for i in range(len(chunk)):  # copies: a view would keep the whole batch alive
-            self.tops[first + i] = [top[i].clone() for top in observed.tops]
+            self.tops[first + i] = [top[i].clone() for top in tops]
             self.levels[first + i] = [level[i].clone() for level in observed.levels]
+
+    def _groups(self) -> Iterator[Sentences]:
+        """At most `batch` sentences at once."""
+        whole = self.sentences
+        for begin in range(0, len(whole.words), self.batch):
+            some = slice(begin, begin + self.batch)
+            yield Sentences(whole.words[some], whole.summary[some], whole.mask[some])
 
     def _decide_in_turn(self, targets: range, count: int) -> Iterator[Tensor]:
         """Yield (N, H, W) of frames whose windows are complete, and drop what no later window needs.
@@ -102,25 +116,31 @@ class Streaming:
     def _decide(self, targets: range, count: int) -> Tensor:
         """(B, N, H, W) probabilities of B targets, at most `batch` sentences at once."""
         windows = [window(target, self.frames, self.stride, count) for target in targets]
-        observed = Observed(
-            tops=[
-                torch.stack([torch.stack([self.tops[i][k] for i in indices]) for indices in windows])
-                for k in range(len(self.tops[windows[0][0]]))
-            ],
-            levels=[torch.stack(maps) for maps in zip(*(self.levels[t] for t in targets), strict=True)],
-            size=self.size,
-        )
-        clips, answers = len(targets), []
-        for begin in range(0, len(self.sentences.words), self.batch):
-            some = slice(begin, begin + self.batch)
-            words, summary, mask = (
-                x[some].repeat(clips, *[1] * (x.ndim - 1))
-                for x in (self.sentences.words, self.sentences.summary, self.sentences.mask)
+        tops = [
+            torch.stack([torch.stack([self.tops[i][k] for i in indices]) for indices in windows])
+            for k in range(len(self.tops[windows[0][0]]))
+        ]
+        levels = [torch.stack(maps) for maps in zip(*(self.levels[t] for t in targets), strict=True)]
+        clips, done, answers = len(targets), 0, []
+        for group in self._groups():
+            count = len(group.words)
+            repeated = (
+                x.repeat(clips, *[1] * (x.ndim - 1)) for x in (group.words, group.summary, group.mask)
             )
-            of_clip = torch.arange(clips, device=words.device).repeat_interleave(len(words) // clips)
-            with self._precision(words.device):
-                part = Sentences(words, summary, mask)
-                logits = self.network.segment(observed, part, of_clip, self.frames // 2)
+            part = Sentences(*repeated)
+            of_clip = torch.arange(clips, device=part.words.device).repeat_interleave(count)
+            with self._precision(part.words.device):
+                if self.relates:
+                    # (B, T, N, ...) → (B * n, T, ...)
+                    related = (top[:, :, done : done + count].transpose(1, 2).flatten(0, 1) for top in tops)
+                    chosen = [level[of_clip] for level in levels]
+                    logits = self.network.segment_related(
+                        Related(*related), chosen, part, self.size, self.frames // 2
+                    )
+                else:
+                    observed = Observed(tops, levels, self.size)
+                    logits = self.network.segment(observed, part, of_clip, self.frames // 2)
+            done += count
             answers.append(torch.sigmoid(logits[:, 0].float()).unflatten(0, (clips, -1)).cpu())
         return torch.cat(answers, dim=1)
 

@@ -3,7 +3,8 @@
 import pytest
 
 from mmvs.data import catalogue
-from mmvs.data.loaders import Batches, split
+from mmvs.data.csv_files import DataError
+from mmvs.data.loaders import Batches, of_kinds, split
 from tests import tiny
 
 
@@ -26,6 +27,19 @@ def test_processes_read_side_by_side(monkeypatch, count):
     assert sorted(sum(shares, [])) == list(range(15 * count))
     first_step = sum((share[:3] for share in shares), [])
     assert first_step == list(range(3 * count)), "one step of all is one stretch of the sequence"
+
+
+def test_sentences_of_some_kinds_train_and_validate(tmp_path):
+    experiment = tiny.prepared(tmp_path)
+    samples = catalogue.open("moving_shapes-train", experiment).samples
+    training, validation = split(samples, 1)
+    kind = samples[validation[0]].kind
+    own, held_out = of_kinds(samples, [kind], training, validation)
+    assert set(own) <= set(training) and set(held_out) <= set(validation)
+    assert {samples[i].kind for i in own + held_out} == {kind}
+    assert sum(samples[i].kind == kind for i in training) == len(own) > 0
+    with pytest.raises(DataError, match=f"no sentence of looks to train on; there are: .*{kind}"):
+        of_kinds(samples, ["looks"], training, validation)
 
 
 def test_a_share_of_the_training_videos_lies_within_a_larger_one(tmp_path):

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import timm
+import tiny
 import torch
 import torchvision
 from torch import nn
 from transformers import Dinov2Config, Dinov2Model, SwinConfig, SwinForImageClassification
 
-from mmvs.config import ROOT, Backbone
+from mmvs.config import ROOT, Backbone, ConfigError, experiment
 from mmvs.model.backbones import body, resampled
 from mmvs.model.encoders import AppearanceEncoder, MotionEncoder
+from mmvs.model.network import Network
+from mmvs.trained import TrainedNetwork
 
 LITE = "timm:tf_efficientnet_lite0"
 PRETRAINED = (
@@ -96,6 +99,45 @@ def test_weights_of_a_file(atto):
     assert torch.equal(
         made.body.net.stages_3.blocks[1].mlp.fc2.weight, state["stages.3.blocks.1.mlp.fc2.weight"]
     )
+
+
+def test_weights_of_a_narrow_backbone_go_from_run_to_run(tmp_path):
+    trained = TrainedNetwork(experiment(model=tiny.model()), tiny.network(), None)
+    for name, kind, channels in (("appearance", AppearanceEncoder, 3), ("motion", MotionEncoder, 2)):
+        file = tmp_path / f"{name}.safetensors"
+        trained.save_backbone(file, name)
+        made = encoder("narrow", kind, weights=str(file), widths=tiny.NARROW["widths"], input="uv")
+        theirs = getattr(trained.network, name).body.state_dict()
+        assert made.frozen == "norm" and made.body.state_dict().keys() == theirs.keys()
+        assert all(torch.equal(tensor, theirs[key]) for key, tensor in made.body.state_dict().items())
+        assert next(made.body.parameters()).shape[1] == channels
+    of_flow = encoder(
+        "narrow",
+        MotionEncoder,
+        weights=str(tmp_path / "appearance.safetensors"),
+        widths=tiny.NARROW["widths"],
+        input="uv",
+    )
+    of_frames = trained.network.appearance.body.state_dict()["stem.0.weight"]
+    assert next(of_flow.body.parameters()).allclose(of_frames[:, :2] * 1.5)
+    with pytest.raises(ValueError, match="not of 'narrow'"):
+        encoder("narrow", weights=str(tmp_path / "appearance.safetensors"), widths=[8, 8, 8, 8])
+    with pytest.raises(ValueError, match="no published weights; give a file"):
+        encoder("narrow", weights="DEFAULT")
+    with pytest.raises(FileNotFoundError, match=r"absent\.safetensors do not exist"):
+        encoder("narrow", weights="absent.safetensors")
+
+
+def test_only_a_narrow_backbone_is_saved_alone(tmp_path):
+    for changes, reason in (
+        ({"appearance_backbone": {"name": "resnet18", "weights": None}}, "is 'resnet18'"),
+        ({"motion": False}, "left out"),
+    ):
+        it = experiment(model=tiny.model(**changes))
+        name = "motion" if "motion" in changes else "appearance"
+        with pytest.raises(ConfigError, match=reason):
+            TrainedNetwork(it, Network(it.model, 40), None).save_backbone(tmp_path / "weights", name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_channels_of_flow_keep_the_scale_of_pretrained_weights(atto, swin, tmp_path):

@@ -81,7 +81,18 @@ def test_starting_late_gives_the_rest_of_the_same_answers(stride):
         assert all((a - b).abs().max() < 1e-5 for a, b in zip(rest, whole[start:], strict=True))
 
 
-@pytest.mark.parametrize("switches", [{"motion": False}, {"transformer": False}, {"language_guided": False}])
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"motion": False},
+        {"appearance": "target"},
+        {"appearance": "none"},
+        {"transformer": False},
+        {"language_guided": False},
+        {"time": "added"},
+        {"time": "multiplied"},
+    ],
+)
 def test_every_kind_of_network(switches):
     network, (frames, flow), (words, mask) = tiny.network(**switches), video(5), sentences(2)
     expected = plainly(network, frames, flow, words, mask, 3, 1)
@@ -89,18 +100,26 @@ def test_every_kind_of_network(switches):
     assert (answers - expected).abs().max() < 1e-5
 
 
-def test_each_frame_is_observed_once_and_each_sentence_read_once(monkeypatch):
-    network, (frames, flow), (words, mask) = tiny.network(), video(10), sentences(3)
-    observed, decided = [], []
-    observe, segment = network.observe, network.segment
+@pytest.mark.parametrize(
+    "time, name, place", [("modulated", "segment_related", 2), ("multiplied", "segment", 1)]
+)
+def test_each_frame_is_observed_once_and_each_sentence_read_once(monkeypatch, time, name, place):
+    network, (frames, flow), (words, mask) = tiny.network(time=time), video(10), sentences(3)
+    observed, decided, encoded = [], [], []
+    observe, segment, encode = network.observe, getattr(network, name), network.refine.encode
     monkeypatch.setattr(network, "observe", lambda f, *a, **k: observed.append(len(f)) or observe(f, *a, **k))
-    monkeypatch.setattr(network, "segment", lambda *a: decided.append(len(a[1].words)) or segment(*a))
+    monkeypatch.setattr(network, name, lambda *a: decided.append(len(a[place].words)) or segment(*a))
+    monkeypatch.setattr(
+        network.refine, "encode", lambda *a: encoded.append(a[2].shape[0] * a[2].shape[1]) or encode(*a)
+    )
     monkeypatch.setattr(network.language, "forward", None)  # whoever reads again fails
     with torch.inference_mode():
         two_sentences = tiny.network().read(words, mask)
     assert len(list(Streaming(network, two_sentences, 5, 2, batch=4)(pictures(frames, flow)))) == 10
     assert sum(observed) == 10 and max(observed) <= 4
-    assert sum(decided) == 30 and max(decided) <= 4
+    assert sum(decided) == 30 and max(decided) <= (4 if time == "multiplied" else 3)
+    windows = 5 if time == "multiplied" else 1  # a sentence meets a frame once, or in every window again
+    assert sum(encoded) == 30 * windows
 
 
 def test_answers_come_as_soon_as_their_windows_are_complete():
@@ -119,8 +138,9 @@ def test_answers_come_as_soon_as_their_windows_are_complete():
         assert taken == min(12, target + 3 + 1)  # a window ends 3 frames after its target
 
 
-def test_what_is_kept_does_not_grow_with_the_video():
-    network, (words, mask) = tiny.network(), sentences(2)
+@pytest.mark.parametrize("time", ["modulated", "multiplied"])
+def test_what_is_kept_does_not_grow_with_the_video(time):
+    network, (words, mask) = tiny.network(time=time), sentences(2)
     shared = streaming(network, words, mask, 3, 2, 8)
     frame, flow = torch.zeros(3, 16, 16, dtype=torch.uint8), torch.zeros(2, 16, 16)
     most, owned = 0, set()
@@ -130,7 +150,10 @@ def test_what_is_kept_does_not_grow_with_the_video():
             owned.add(sum(t.untyped_storage().nbytes() for maps in shared.tops.values() for t in maps))
     assert count == 1000
     assert most <= shared.before + 1 + shared.after + 8  # a window's reach and one batch
-    assert max(owned) <= most * 2 * 16 * 4 * 4  # two tops of 16 channels, 4 x 4 cells: no batch kept alive
+    # No batch is kept alive. Of 16 channels and 4 x 4 cells there are two tops a frame; or, of each of both
+    # sentences, three maps and 7 words.
+    numbers = 2 * 16 * 16 if time == "multiplied" else 2 * (3 * 16 + 7) * 16
+    assert max(owned) <= most * numbers * 4
 
 
 def test_inference_mode_does_not_leak_to_whoever_takes_the_answers():
