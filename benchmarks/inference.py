@@ -45,18 +45,21 @@ WORDS = 15  # of a sentence, [CLS] and [SEP] included
 SIZE = (240, 320)  # of the video: height, width
 
 
-def full_size() -> tuple[nn.Module, Plain]:
+def full_size(given: argparse.Namespace) -> tuple[nn.Module, Plain]:
     """The network of config.Model's defaults: two ResNet-50, BERT-base, 256 wide; random weights."""
     with tempfile.TemporaryDirectory() as folder:
         BertConfig().save_pretrained(folder)
-        random = {"weights": None}
-        language = {"name": str(Path(folder) / "config.json")}
-        model = Multimodal(appearance_backbone=random, motion_backbone=random, language=language)
+        model = Multimodal(
+            time=given.time,
+            appearance_backbone={"weights": None},
+            motion_backbone={"weights": None, "name": given.motion},
+            language={"name": str(Path(folder) / "config.json")},
+        )
         network = Network(model, BertConfig().vocab_size).eval().to(DEVICE)
     return network, lambda batch: network(batch).probability()
 
 
-def published() -> tuple[nn.Module, Plain]:
+def published(_: argparse.Namespace) -> tuple[nn.Module, Plain]:
     """The network of the authors' code: ResNet-101, ResNet-34, BERT-base."""
     whole, network = Whole().eval().to(DEVICE), PublishedNetwork().eval().to(DEVICE)
     network.load_released(whole.state_dict())
@@ -156,9 +159,12 @@ class Compared:
         streaming = Streaming(self.quick, None, self.size, 1, 1, precision, self.valid)
         one = self.pictures[:1]
         with torch.inference_mode():
-            streaming.said = self.quick.read(self.words[:1], self.mask[:1])
+            streaming.sentences = self.quick.read(self.words[:1], self.mask[:1])
+            observe = (
+                "observe a frame, and relate it to a sentence" if streaming.relates else "observe a frame"
+            )
             actions = {
-                "observe a frame": lambda: streaming._observe(one, 0),
+                observe: lambda: streaming._observe(one, 0),
                 "read a sentence": lambda: self.quick.read(self.words[:1], self.mask[:1]),
                 "decide a frame for a sentence": lambda: streaming._decide(range(1), 1),
             }
@@ -172,7 +178,7 @@ class Compared:
 
 def compare(name: str, given: argparse.Namespace, pictures: list[Picture]) -> None:
     """Print the tables of one network."""
-    network, plain = NETWORKS[name]()
+    network, plain = NETWORKS[name](given)
     them = Compared(network, plain, pictures, 3, given.sample, given.batch)
     precisions = [torch.float32, *(getattr(torch, name) for name in given.precision)]
     weights = sum(p.numel() for p in network.parameters()) / 1e6
@@ -196,6 +202,7 @@ def compare(name: str, given: argparse.Namespace, pictures: list[Picture]) -> No
                     "floor": floor,
                     "of it": taken / floor,
                     "largest difference": max(apart),
+                    "GFLOP/frame": gigaflop(lambda n=sentences, p=precision: them.ours(n, p)) / len(pictures),
                 }
             )
     print(
@@ -215,6 +222,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--precision", nargs="*", default=["bfloat16"], choices=["bfloat16", "float16"])
+    parser.add_argument("--time", default="multiplied", choices=["multiplied", "modulated"])
+    parser.add_argument("--motion", default="resnet50", help="backbone of motion, of full_size")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)

@@ -131,9 +131,7 @@ class Data(Part):
     frames: int = Field(3, ge=1)  # of a window (T)
     stride: int = Field(1, ge=1)  # video frames between neighbours of a window
     gap: int = Field(0, ge=0)  # training: neighbours are 1 to `gap` frames apart, drawn; 0: `stride`
-    kinds: list[
-        str
-    ] = []  # of sentences that train, such as appearance, where a data set tells kinds; []: all
+    kinds: list[str] = []  # of sentences that train, such as appearance; []: all
     sentences_per_clip: int = Field(3, ge=1)  # at most, in training; they share the backbones' work
     flip: float = Field(0.5, ge=0, le=1)  # chance of a mirrored clip: words left/right swap, u changes sign
     mosaic: float = Field(0, ge=0, le=1)  # chance that a clip of another video stands in the same frame
@@ -315,9 +313,8 @@ class Multimodal(Part):
     heads: int = Field(8, ge=1)
     layers: int = Field(4, ge=1)  # of each: multi-modal encoder, temporal encoder, decoder
     level_widths: list[int] = [64, 128, 256]  # of the fusion, fine to coarse
-    time: Literal["added", "multiplied", "modulated"] = (
-        "modulated"  # how a token knows its frame: see transformer.py
-    )
+    # How a token knows its frame: see transformer.py.
+    time: Literal["added", "multiplied", "modulated"] = "multiplied"
     fusion: Fusion = Fusion()
     mask_scale: int = Field(4, ge=1)  # how much finer than its cells the coarse mask is drawn
     dropout: float = Field(0.1, ge=0, lt=1)
