@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
@@ -245,7 +245,7 @@ class TrainedNetwork(
             key: tensor.detach().cpu().contiguous() for key, tensor in encoder.body.state_dict().items()
         }
         with whole(file) as partial:
-            save_file(tensors, partial)
+            partial.write_bytes(save(tensors))
 
     def fingerprint(self) -> str:
         """12 hex digits of weights and experiment: the same digits give the same masks."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from mmvs.config import Data, resolve
@@ -111,8 +111,8 @@ class ClipCache:
         }
         facts = {"made_of": made_of, "original_size": fitted.original_size}
         try:
-            with whole(path) as partial:
-                save_file(pictures, partial, {FACTS: json.dumps(facts)})
+            with whole(path) as partial:  # save_file would let nobody else read it
+                partial.write_bytes(save(pictures, {FACTS: json.dumps(facts)}))
         except (OSError, SafetensorError) as error:
             self._writes = False
             warnings.warn(
