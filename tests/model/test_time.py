@@ -1,4 +1,4 @@
-"""Order in time can be learned: of two things with the same motions, the one that shows them in the order said."""
+"""Order in time can be learned: of two things with the same motions, that which shows them in the order said."""
 
 import tiny
 import torch
@@ -13,7 +13,7 @@ CLS, SEP, THEN, FIRST_DIRECTION = 2, 3, 4, 5  # token ids
 
 
 def windows(count: int, generator: torch.Generator) -> Batch:
-    """A window a clip: two squares on a black ground, one goes A, then B, the other B, then A; asked for A, B.
+    """A window a clip: two squares on a black ground, one goes A, then B, the other B, then A; asked: A, B.
 
     In the middle frame, the target, both have stopped: nothing there tells one from the other.
     """
