@@ -1,4 +1,4 @@
-"""Order in time can be learned: of two things with the same motions, that which shows them in the order said."""
+"""Order in time can be learned: of two things with the same motions, the one whose order the sentence says."""
 
 import tiny
 import torch
