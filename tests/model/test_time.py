@@ -1,4 +1,4 @@
-"""Order in time can be learned: of two things with the same motions, the one whose order the sentence says."""
+"""Order in time can be learned: of two things with the same motions, the one whose order was asked for."""
 
 import tiny
 import torch
