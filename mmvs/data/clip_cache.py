@@ -55,7 +55,10 @@ class ClipCache:
 
     def window(self, positions: Sequence[int], make: Callable[[], Fitted]) -> Fitted:
         """The window of samples that share a frame: from its file; else made, and kept for the next time."""
-        path, made_of = self._path(positions[0]), self._made_of(positions)
+        try:
+            path, made_of = self._path(positions[0]), self._made_of(positions)
+        except OSError:  # a source is missing: who reads it says what to do
+            return make()
         fitted = self._read(path, made_of)
         if fitted is None:
             fitted = make()
@@ -97,7 +100,7 @@ class ClipCache:
                 original = tuple(facts["original_size"])
                 place = geometry.placement(*original, self.data.size)
                 maps = {name: _placed(file.get_tensor(name), place, self.data.size) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError):
+        except (OSError, SafetensorError, KeyError, ValueError):  # the last two: of somebody else's file
             return None
         return Fitted(maps["frames"], maps["flow"], maps.get("masks"), original)
 

@@ -4,6 +4,7 @@ import os
 import warnings
 
 import pytest
+import safetensors.torch
 import torch
 
 from mmvs.config import Data, MovingShapes, experiment
@@ -11,6 +12,7 @@ from mmvs.data import catalogue
 from mmvs.data.catalogue import prepare
 from mmvs.data.clips import Clips
 from mmvs.data.training_clips import TrainingClips
+from mmvs.flow.store import FlowError
 
 SHAPES = MovingShapes(train_clips=3, test_clips=2, unseen_clips=2, height=48, width=66)
 
@@ -115,10 +117,19 @@ def test_a_torn_file_and_a_file_of_somebody_else_are_made_anew(run):
     clips(run)[0]
     (file,) = files(run)
     whole = file.read_bytes()
-    for content in (b"", whole[:100], whole[:-1], b"\xff" * len(whole)):
+    other = safetensors.torch.save({"frames": torch.zeros(1)}, {"clip": '{"made_of"'})
+    for content in (b"", whole[:100], whole[:-1], b"\xff" * len(whole), other):
         file.write_bytes(content)
         assert same(clips(run)[0], expected)
         assert file.read_bytes() == whole
+
+
+def test_a_missing_source_is_named_as_without_the_cache(run):
+    source = clips(run)
+    source[0]
+    source.flow.path(source.video(0)).unlink()
+    with pytest.raises(FlowError, match="no flow stored; run"):
+        source[0]
 
 
 def test_where_nothing_can_be_kept_clips_are_cut_and_one_warning_says_why(run, tmp_path):
