@@ -46,7 +46,8 @@ def main() -> None:
         ious.extend(np.where(union, (one & other).sum((2, 3)) / np.maximum(union, 1), 1.0).ravel())
     found = np.array(ious)
     print(
-        f"{len(found)} masks: IoU {found.mean():.4f} in the mean, at least {AGREE} in {(found >= AGREE).mean():.3f}, "
+        f"{len(found)} masks: IoU {found.mean():.4f} in the mean, {AGREE} or more in "
+        f"{(found >= AGREE).mean():.3f}, "
         f"{found.min():.3f} at worst"
     )
     print(*(f"{name}: {taken:.1f} s of CPU" for name, taken in seconds.items()), sep="\n")
