@@ -250,6 +250,6 @@ def test_params_begin_with_the_command_that_runs_them(path):
     head = lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]
     assert 2 <= len(head) <= 10, "what it shows, what to expect, how long it takes, the command"
     notebook = rf"papermill notebooks/\S+\.ipynb reports/{path.stem}/\S+\.ipynb .*-f params/{path.name}"
-    command = rf"{notebook}|mmvs sweep params/{path.name} "
+    command = rf"{notebook}|mmvs sweep params/{path.name} |mmvs train params/{path.name} "
     assert re.search(command, re.sub(r"\s*\\?\n#?\s*", " ", "\n".join(head))), f"{path.name}: no such command"
     assert not ABSOLUTE.search("\n".join(head))
