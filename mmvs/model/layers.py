@@ -16,6 +16,7 @@ def layers(encoder: nn.Module) -> list[list[nn.Parameter]]:
     found: list[list[nn.Parameter]] = [[]]  # the last is what lies behind the last block
 
     def visit(part: nn.Module, is_block: bool) -> None:
+        """Sort a part's parameters into `found`, block by block, in the order of the modules."""
         if not any(_blocks(inner) for inner in part.modules()):
             if is_block:
                 found.extend([list(part.parameters()), []])

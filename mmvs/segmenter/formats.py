@@ -115,6 +115,7 @@ def _palette(path: Path, results: Results) -> Iterator[Write]:
     with _folder(path) as folder:
 
         def write(view: View) -> None:
+            """Write one frame's numbers as a PNG with a palette."""
             numbers = np.zeros(results.size, np.uint8)
             # The surest last, as it stays where masks overlap; of equally sure ones the first sentence.
             for n in sorted(range(len(view.masks)), key=lambda n: (view.score[n], -n)):

@@ -95,6 +95,7 @@ def overlay_file(path: Path) -> Iterator[Callable[[float, np.ndarray], None]]:
         stream.pix_fmt, stream.codec_context.time_base = "yuv420p", CLOCK
 
         def add(seconds: float, picture: np.ndarray) -> None:
+            """Append a picture (H, W, 3) uint8 RGB, shown from `seconds` on; the first decides the size."""
             if not stream.codec_context.is_open:
                 stream.height, stream.width = picture.shape[:2]
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")

@@ -123,16 +123,16 @@ class Streaming:
         levels = [torch.stack(maps) for maps in zip(*(self.levels[t] for t in targets), strict=True)]
         clips, done, answers = len(targets), 0, []
         for group in self._groups():
-            count = len(group.words)
+            asked = len(group.words)
             repeated = (
                 x.repeat(clips, *[1] * (x.ndim - 1)) for x in (group.words, group.summary, group.mask)
             )
             part = Sentences(*repeated)
-            of_clip = torch.arange(clips, device=part.words.device).repeat_interleave(count)
+            of_clip = torch.arange(clips, device=part.words.device).repeat_interleave(asked)
             with self._precision(part.words.device):
                 if self.relates:
                     # (B, T, N, ...) → (B * n, T, ...)
-                    related = (top[:, :, done : done + count].transpose(1, 2).flatten(0, 1) for top in tops)
+                    related = (top[:, :, done : done + asked].transpose(1, 2).flatten(0, 1) for top in tops)
                     chosen = [level[of_clip] for level in levels]
                     logits = self.network.segment_related(
                         Related(*related), chosen, part, self.size, self.frames // 2
@@ -140,7 +140,7 @@ class Streaming:
                 else:
                     observed = Observed(tops, levels, self.size)
                     logits = self.network.segment(observed, part, of_clip, self.frames // 2)
-            done += count
+            done += asked
             answers.append(torch.sigmoid(logits[:, 0].float()).unflatten(0, (clips, -1)).cpu())
         return torch.cat(answers, dim=1)
 

@@ -61,6 +61,7 @@ class Excerpt(NamedTuple):
         due = self.start
 
         def counts(seconds: float) -> bool:
+            """Is the frame at `seconds` one of the excerpt? Asked once of every frame."""
             nonlocal due
             if seconds < due - ROUNDING or not self._before_end(seconds):
                 return False

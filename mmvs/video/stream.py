@@ -149,6 +149,7 @@ def _folder(path: Path, fps: float) -> VideoSource:
     files = folders.in_order(path)
 
     def frames(source: VideoSource) -> Iterator[Timed]:
+        """Every picture with its time; `source` learns their numbers, and which cannot be read."""
         lost: list[str] = []
         for place, (index, picture) in enumerate(folders.frames_in_order(files, lost)):
             source.numbers[place] = index
