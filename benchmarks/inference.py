@@ -52,7 +52,8 @@ def full_size(given: argparse.Namespace) -> tuple[nn.Module, Plain]:
         model = Multimodal(
             time=given.time,
             appearance_backbone={"weights": None},
-            motion_backbone={"weights": None, "name": given.motion},
+            motion_backbone={"weights": None, "name": given.motion, "shrink": given.shrink},
+            fusion={"convolution": given.fusion},
             language={"name": str(Path(folder) / "config.json")},
         )
         network = Network(model, BertConfig().vocab_size).eval().to(DEVICE)
@@ -224,6 +225,8 @@ def main() -> None:
     parser.add_argument("--precision", nargs="*", default=["bfloat16"], choices=["bfloat16", "float16"])
     parser.add_argument("--time", default="multiplied", choices=["multiplied", "modulated"])
     parser.add_argument("--motion", default="resnet50", help="backbone of motion, of full_size")
+    parser.add_argument("--shrink", type=int, default=1, choices=[1, 2], help="of what it sees")
+    parser.add_argument("--fusion", default="full", choices=["full", "separable"], help="its convolutions")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)

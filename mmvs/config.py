@@ -209,6 +209,7 @@ class Backbone(Part):
     input: Literal["uv", "wheel"] = "wheel"  # motion only: raw flow, or rendered as a colour wheel
     flow_scale: float = Field(2.0, gt=0)  # motion, "uv" only: pixels per frame that count as 1
     freeze: Freeze | None = None  # None: "norm" where weights are given, "none" where they are random
+    shrink: Literal[1, 2] = 1  # 2: of the picture at half its width and height, for a quarter of the work
 
     @property
     def frozen(self) -> Freeze:
@@ -254,6 +255,8 @@ def _decisive(model: Multimodal | Published, exclude: set[str]) -> dict[str, Any
         values[name]["freeze"] = getattr(model, name).frozen
         if values[name]["freeze"] == "none":
             values[name].pop("freeze")
+        if values[name].get("shrink") == 1:
+            values[name].pop("shrink")
     return values
 
 
@@ -298,6 +301,8 @@ class Fusion(Part):
     """Language-guided fusion: the dynamic filters of every cell."""
 
     kernel: Literal[1, 3, 5] = 3  # side of a filter; 1: a gate
+    # What joins the filtered streams: a 3 x 3 convolution, or one of each channel and one of each cell.
+    convolution: Literal["full", "separable"] = "full"
 
 
 class Multimodal(Part):
@@ -330,7 +335,10 @@ class Multimodal(Part):
 
     def decisive(self) -> dict[str, Any]:
         """The values that decide the trained weights; `fingerprint` hashes them, and is older than `name`."""
-        return _decisive(self, exclude={"name"})
+        values = _decisive(self, exclude={"name"})
+        if self.fusion.convolution == "full":
+            values["fusion"].pop("convolution")
+        return values
 
 
 class AppearanceBackbone(Backbone):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmvs.config import Backbone, Language
@@ -22,6 +23,7 @@ class ImageEncoder(nn.Module):
     dilated  layer4 keeps stride 16, in place of 32; of torchvision's ResNets of bottlenecks, 50 and above
 
     recompute  the body's inner maps are not kept for the backward pass, which computes them again
+    shrink     pictures are first averaged over so many pixels a side; widths and strides stay
 
     A level of a picture of H pixels has ceil(H / stride) cells, whatever the backbone. What `freeze` holds
     stays as it is in training: its parameters need no gradient, and its normalisation is in eval mode.
@@ -42,7 +44,7 @@ class ImageEncoder(nn.Module):
         kept = isinstance(self.body, Pyramid)
         self.register_buffer("mean", 255 * torch.tensor(built.mean).view(3, 1, 1), persistent=kept)
         self.register_buffer("std", 255 * torch.tensor(built.std).view(3, 1, 1), persistent=kept)
-        self.frozen, self.recompute = backbone.frozen, False
+        self.frozen, self.recompute, self.shrink = backbone.frozen, False, backbone.shrink
         for parameter in self._held(channels):
             parameter.requires_grad_(False)
         self.train()
@@ -60,9 +62,11 @@ class ImageEncoder(nn.Module):
     def encode(self, images: Tensor) -> Features:
         """Encode pictures (F, C, H, W) float, normalised → Features."""
         # Channels last: the same but for rounding; on a CPU, narrow ResNets take 0.6 of the time.
+        height, width = images.shape[-2:]
+        if self.shrink > 1:
+            images = F.avg_pool2d(images, self.shrink, ceil_mode=True)
         images = images.contiguous(memory_format=torch.channels_last)
         maps = (recomputed(self.body, images) if self.recompute else self.body(images)).values()
-        height, width = images.shape[-2:]
         sizes = [(-(-height // stride), -(-width // stride)) for stride in self.strides]
         # Channels first again: what works cell by cell on both kinds (the fusion's filters) is far slower.
         *levels, top = [resampled(level, size).contiguous() for level, size in zip(maps, sizes, strict=True)]

@@ -17,11 +17,15 @@ from mmvs.model.attention import Attention, MaskHead
 class LanguageGuidedFusion(nn.Module):
     """Appearance, in view of the sentence, makes dynamic filters; they filter appearance and motion.
 
-    kernel  side k of the filters, odd: every cell has its own, one k x k filter a channel, for both streams.
-            With 1, a filter is a gate, and each stream has its own
+    kernel     side k of the filters, odd: every cell has its own, one k x k filter a channel, for both streams.
+               With 1, a filter is a gate, and each stream has its own
+    separable  the streams are joined by a convolution of each channel, then one of each cell (Xception: Chollet
+               2017, arXiv:1610.02357), for an eighth of the work
     """
 
-    def __init__(self, width: int, coarser: int, language: int, heads: int, kernel: int):
+    def __init__(
+        self, width: int, coarser: int, language: int, heads: int, kernel: int, separable: bool = False
+    ):
         super().__init__()
         self.kernel = kernel
         self.carry = nn.Conv2d(coarser, width, 1)
@@ -31,9 +35,7 @@ class LanguageGuidedFusion(nn.Module):
         # A gate looks around its cell by a convolution, a k x k filter by being one.
         around = 3 if kernel == 1 else 1
         self.filters = nn.Conv2d(width, width * (kernel**2 if kernel > 1 else 2), around, padding=around // 2)
-        self.fuse = nn.Sequential(
-            nn.Conv2d(2 * width, width, 3, padding=1), nn.GroupNorm(1, width), nn.ReLU(inplace=True)
-        )
+        self.fuse = _joining(width, separable)
         self.head = MaskHead(width, language)
 
     def forward(
@@ -126,12 +128,10 @@ def _neighbours(filters: Tensor, kernel: int, streams: Tensor) -> Iterator[tuple
 class PlainFusion(nn.Module):
     """The trivial twin: the streams are concatenated, no word is read (switch `language_guided`)."""
 
-    def __init__(self, width: int, coarser: int):
+    def __init__(self, width: int, coarser: int, separable: bool = False):
         super().__init__()
         self.carry = nn.Conv2d(coarser, width, 1)
-        self.fuse = nn.Sequential(
-            nn.Conv2d(2 * width, width, 3, padding=1), nn.GroupNorm(1, width), nn.ReLU(inplace=True)
-        )
+        self.fuse = _joining(width, separable)
         self.head = nn.Conv2d(width, 1, 1)
 
     def forward(
@@ -149,3 +149,13 @@ class PlainFusion(nn.Module):
         )
         features = self.fuse(torch.cat([appearance + above, motion], dim=1))
         return features, self.head(features)
+
+
+def _joining(width: int, separable: bool) -> nn.Sequential:
+    """Two streams of `width` channels, one behind the other, become one."""
+    convolutions = (
+        [nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=2 * width), nn.Conv2d(2 * width, width, 1)]
+        if separable
+        else [nn.Conv2d(2 * width, width, 3, padding=1)]
+    )
+    return nn.Sequential(*convolutions, nn.GroupNorm(1, width), nn.ReLU(inplace=True))

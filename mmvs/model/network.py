@@ -48,10 +48,11 @@ class Network(nn.Module):
             else NoTransformer(d, scale)
         )
         coarser = [*model.level_widths[1:], d]
+        separable = model.fusion.convolution == "separable"
         self.levels = nn.ModuleList(
-            LanguageGuidedFusion(width, above, d, heads, model.fusion.kernel)
+            LanguageGuidedFusion(width, above, d, heads, model.fusion.kernel, separable)
             if model.language_guided
-            else PlainFusion(width, above)
+            else PlainFusion(width, above, separable)
             for width, above in zip(model.level_widths, coarser, strict=True)
         )
 
