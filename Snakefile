@@ -7,14 +7,20 @@ all the same. Training keeps its checkpoints when it is killed, and the next cal
 
 from pathlib import Path
 
-from mmvs.config import LADDER, read
+from mmvs.config import LADDER, METHOD, read
 
 MAIN = "moving_shapes"
 WITHOUT_FLOW = "moving_shapes_no_flow"
 FULL = list(LADDER)[-1]
 PARAMETERS = read(f"params/{MAIN}.yaml")
 OWN, PLAN = PARAMETERS.experiment, PARAMETERS.ladder
-CELLS = [f"{rung}/{seed}" for rung in PLAN.rungs for seed in PLAN.seeds if (rung, seed) != (FULL, 0)]  # that is MAIN
+CELLS = [f"{rung}/{seed}" for rung in PLAN.rungs for seed in PLAN.seeds if rung != FULL]
+# The top of the ladder is the method with all its inputs: MAIN itself, and cells of `make motion`.
+TOP = [
+    f"{METHOD}/{OWN.training.steps}-{OWN.training.share:g}/{seed}"
+    for seed in PLAN.seeds
+    if FULL in PLAN.rungs and seed != OWN.seed
+]
 # system/steps-share/seed of `make motion`, but for two that are runs of their own.
 SYSTEM_CELLS = [
     f"{system}/{steps}-{share:g}/{seed}"
@@ -239,6 +245,7 @@ rule ladder:
         f"build/{MAIN}/03_train.done",
         expand(f"build/{MAIN}/ladder/{{cell}}.done", cell=CELLS),
         expand(f"reports/{MAIN}/ladder/{{cell}}/metrics.json", cell=CELLS),
+        expand(f"build/{MAIN}/explicit_motion/{{cell}}.done", cell=TOP),
 
 
 rule ladder_cell:

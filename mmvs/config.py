@@ -51,6 +51,8 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "flow": {"appearance": "none", "motion": True},
 }
 
+METHOD = "video+flow"  # the method's own system
+
 MOSAIC = "mosaic:"  # before a data set's name: each sample beside another video (mmvs/data/mosaics.py)
 
 
@@ -421,6 +423,7 @@ class Training(Part):
     backbone_rate: float = Field(2e-5, gt=0)
     language_rate: float = Field(2e-5, gt=0)
     scale_rate: Literal["none", "linear", "sqrt"] = "none"  # rates by batches a step, of all processes
+    shared_norms: bool = False  # batch normalisations count the batches of all processes, not each its own
     layer_decay: float = Field(1.0, gt=0, le=1)  # of both: a layer's rate is this share of the next one's
     weight_decay: float = Field(0.01, ge=0)
     warmup: int = Field(1000, ge=0)  # steps
@@ -483,7 +486,10 @@ class Experiment(Part):
         return resolve(self.reports) / self.run
 
     def on_rung(self, rung: str, seed: int) -> Experiment:
-        """The same experiment on one rung of the ladder; itself when it already is that rung and seed."""
+        """The same experiment on one rung of the ladder; itself when it already is that rung and seed.
+
+        Where nothing but the seed differs, it is the one that `as_system` gives: nothing is trained twice.
+        """
         if rung not in LADDER:
             raise ConfigError(f"unknown rung '{rung}': the ladder is {', '.join(LADDER)}")
         if not isinstance(self.model, Multimodal):
@@ -494,6 +500,8 @@ class Experiment(Part):
         if seed == self.seed and all(getattr(self.model, name) == value for name, value in switches.items()):
             return self
         model = self.model.model_copy(update=switches)
+        if model == self.model == self.model.model_copy(update=SYSTEMS[METHOD]):
+            return self.as_system(METHOD, self.training.steps, self.training.share, seed)
         return self.model_copy(
             update={"run": f"{self.run}/ladder/{rung}/{seed}", "seed": seed, "model": model}
         )
@@ -553,6 +561,8 @@ class Experiment(Part):
             decisive["training"].pop("share")
         if self.training.accumulate == 1:
             decisive["training"].pop("accumulate")
+        if not self.training.shared_norms:
+            decisive["training"].pop("shared_norms")
         if self.training.scale_rate == "none":
             decisive["training"].pop("scale_rate")
         if self.training.hold_out == "videos":

@@ -264,10 +264,6 @@ class RunFolder:
         """Executed notebooks, by name."""
         return sorted(self.path.glob("*.ipynb"))
 
-    def cell(self, rung: str, seed: int | str) -> RunFolder:
-        """Of one cell of the ladder, where it is not the run itself."""
-        return RunFolder(self.path / "ladder" / rung / str(seed))
-
     def is_trained(self) -> bool:
         """Whether the training is complete."""
         return self.checkpoints.training_end() is not None

@@ -62,6 +62,22 @@ def test_rungs_change_one_switch_at_a_time():
         base.on_rung("B+X", 0)
 
 
+def test_the_top_of_the_ladder_with_another_seed_is_the_system_with_all_inputs():
+    base = config.experiment(run="x", training={"steps": 700})
+    assert base.on_rung("B+M+T+L+A", 2) == base.as_system("video+flow", 700, 1.0, 2)
+    blind = config.experiment(run="x", model={"appearance": "target"})
+    assert blind.on_rung("B+M+T+L+A", 2).run == "x/ladder/B+M+T+L+A/2", "that system sees more"
+
+
+def test_switches_that_came_later_change_the_fingerprint_only_where_they_are_set():
+    base = config.experiment().fingerprint()
+    assert config.experiment(model={"motion_backbone": {"shrink": 1}}).fingerprint() == base
+    assert config.experiment(model={"fusion": {"convolution": "full"}}).fingerprint() == base
+    assert config.experiment(training={"shared_norms": True}).fingerprint() != base
+    assert config.experiment(model={"motion_backbone": {"shrink": 2}}).fingerprint() != base
+    assert config.experiment(model={"fusion": {"convolution": "separable"}}).fingerprint() != base
+
+
 def test_fingerprint_follows_what_decides_the_weights_and_nothing_else():
     base = config.experiment()
     same = config.experiment(run="renamed", data={"workers": 1}, evaluation={"threshold": 0.4})

@@ -38,11 +38,6 @@ def test_paths_are_where_every_version_had_them(tmp_path):
     assert not list(tmp_path.iterdir()), "asking for a path makes nothing"
 
 
-def test_a_cell_of_the_ladder_is_the_folder_of_its_experiment(tmp_path):
-    main = fresh(tmp_path)
-    assert RunFolder.of(main).cell("B+M", 2) == RunFolder.of(main.on_rung("B+M", 2))
-
-
 def test_states_follow_the_files(tmp_path):
     run = RunFolder(tmp_path)
     assert not run.is_trained() and not run.is_scored() and run.notebooks == []

@@ -12,6 +12,7 @@ from mmvs.model.backbones import Pyramid, body, reached, resampled
 from mmvs.model.colour_wheel import ColourWheel
 from mmvs.model.language import language_model
 from mmvs.model.recompute import recomputed
+from mmvs.model.shared_norms import BatchNormOfWords
 from mmvs.schema import Features
 
 
@@ -172,24 +173,3 @@ class LanguageEncoder(nn.Module):
         states = self.norm_words(states, mask) if of_batch else self.norm_words(states)
         states = states * mask[..., None]
         return states, self.norm_sentence(states.sum(1) / mask.sum(1, keepdim=True))
-
-
-class BatchNormOfWords(nn.BatchNorm1d):
-    """Batch normalisation of words of which some are padding: those have no part in its statistics.
-
-    As BatchNorm1d of the real words alone, without gathering them: that would wait for a GPU to count them.
-    """
-
-    def forward(self, words: Tensor, mask: Tensor) -> Tensor:
-        """words (N, L, D), mask (N, L) bool, False for padding → (N, L, D)."""
-        mean, variance = self.running_mean, self.running_var
-        if self.training:
-            real = mask[..., None].to(words.dtype)
-            count = real.sum()
-            mean = (words * real).sum((0, 1)) / count
-            variance = ((words - mean).square() * real).sum((0, 1)) / count
-            with torch.no_grad():
-                self.num_batches_tracked.add_(1)
-                self.running_mean.lerp_(mean.float(), self.momentum)
-                self.running_var.lerp_((variance * count / (count - 1)).float(), self.momentum)
-        return (words - mean) * torch.rsqrt(variance + self.eps) * self.weight + self.bias

@@ -17,10 +17,10 @@ from mmvs.model.attention import Attention, MaskHead
 class LanguageGuidedFusion(nn.Module):
     """Appearance, in view of the sentence, makes dynamic filters; they filter appearance and motion.
 
-    kernel     side k of the filters, odd: every cell has its own, one k x k filter a channel, for both streams.
-               With 1, a filter is a gate, and each stream has its own
-    separable  the streams are joined by a convolution of each channel, then one of each cell (Xception: Chollet
-               2017, arXiv:1610.02357), for an eighth of the work
+    kernel     side k of the filters, odd: every cell has its own, one k x k filter a channel, for both
+               streams. With 1, a filter is a gate, and each stream has its own
+    separable  the streams are joined by a convolution of each channel, then one of each cell (Chollet 2017,
+               arXiv:1610.02357), for an eighth of the work
     """
 
     def __init__(

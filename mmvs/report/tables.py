@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mmvs.config import LADDER, SYSTEMS
+from mmvs.config import LADDER, SYSTEMS, Experiment
 from mmvs.run_folder import ExplicitMotion, Ladder, Result, RunFolder
 from mmvs.shapes.language import TEMPORAL
 
@@ -215,16 +215,15 @@ def best_pair(table: pd.DataFrame) -> list[int]:
     return pairs.loc[pairs["video_id"] == weaker.iloc[0]["video_id"], "index"].tolist()
 
 
-def ladder_provenance(folder: Path, ladder: Ladder) -> pd.DataFrame:
+def ladder_provenance(experiment: Experiment, ladder: Ladder) -> pd.DataFrame:
     """Where the cells of a ladder came from, one row each.
 
-    folder  of the run whose ladder this is
+    experiment  whose ladder this is
     """
-    run, rows = RunFolder(Path(folder)), {}
+    rows = {}
     for rung, seeds in ladder.items():
         for seed in seeds:
-            cell = run.cell(rung, seed)
-            result = (cell if cell.is_scored() else run).result()  # one cell is the run itself
+            result = RunFolder.of(experiment.on_rung(rung, int(seed))).result()
             origin = result.provenance
             rows[rung, seed] = {
                 "steps": result.steps,

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
-from mmvs.model.fusion import Filtering, LanguageGuidedFusion
+from mmvs.model.fusion import Filtering, LanguageGuidedFusion, PlainFusion
 
 
 def by_definition(streams, filters, kernel):
@@ -36,10 +37,11 @@ def test_a_filter_of_one_tap_moves_the_map(row, column):
     assert torch.equal(moved, expected)
 
 
+@pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_without_filters_the_streams_stay_what_they_are(kernel):
+def test_without_filters_the_streams_stay_what_they_are(kernel, separable):
     torch.manual_seed(0)
-    fusion = LanguageGuidedFusion(8, 12, 16, 2, kernel).eval()
+    fusion = LanguageGuidedFusion(8, 12, 16, 2, kernel, separable).eval()
     torch.nn.init.zeros_(fusion.filters.weight)
     torch.nn.init.zeros_(fusion.filters.bias)
     appearance, motion, coarser = torch.randn(2, 8, 6, 9), torch.randn(2, 8, 6, 9), torch.randn(2, 12, 3, 5)
@@ -49,3 +51,17 @@ def test_without_filters_the_streams_stay_what_they_are(kernel):
         above = F.interpolate(fusion.carry(coarser), size=(6, 9), mode="bilinear", align_corners=False)
         plain = fusion.fuse(torch.cat([appearance + above, motion], dim=1))
     assert torch.allclose(features, plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [LanguageGuidedFusion, PlainFusion])
+def test_a_separable_convolution_takes_an_eighth_of_the_work(kind):
+    width, cells = 64, 10 * 12
+    work = []
+    for separable in (False, True):
+        own = (16, 2, 3) if kind is LanguageGuidedFusion else ()
+        fuse = kind(width, 12, *own, separable).fuse
+        with FlopCounterMode(display=False) as counter:
+            assert fuse(torch.randn(1, 2 * width, 10, 12)).shape == (1, width, 10, 12)
+        work.append(counter.get_total_flops())
+    assert work == [2 * cells * 2 * width * width * 9, 2 * cells * (2 * width * 9 + 2 * width * width)]
+    assert work[0] / work[1] > 7.8

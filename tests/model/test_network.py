@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmvs.config import LADDER, Loss
 from mmvs.losses import Objective
+from mmvs.model.backbones import resampled
 
 
 def test_frames_around_the_target_matter_and_their_order_too():
@@ -98,3 +100,25 @@ def test_torchvision_backbones_and_the_colour_wheel(name):
 def test_width_must_fit_the_heads():
     with pytest.raises(ValueError, match="width 16 must be a multiple of the number of heads, 3"):
         tiny.network(heads=3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(32, 48), (33, 47)])
+def test_a_shrunk_backbone_sees_half_the_picture_and_gives_maps_of_the_same_size(size):
+    network, small = tiny.network(), tiny.network(motion_backbone={**tiny.NARROW, "shrink": 2, "input": "uv"})
+    small.load_state_dict(network.state_dict())  # the same weights
+    flow = torch.randn(2, 2, *size)
+    full, shrunk = network.motion(flow), small.motion(flow)
+    for one, other in zip([*full.levels, full.top], [*shrunk.levels, shrunk.top], strict=True):
+        assert one.shape == other.shape
+    if size == (32, 48):  # what shrinks to pixels that are all alike is those
+        coarse = torch.randn(2, 2, 16, 24)
+        fine = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        expected = resampled(network.motion(coarse).levels[0], small.motion(fine).levels[0].shape[-2:])
+        assert torch.allclose(small.motion(fine).levels[0], expected, atol=1e-5)
+    with FlopCounterMode(display=False) as counter:
+        network.motion(flow)
+    work = counter.get_total_flops()
+    with FlopCounterMode(display=False) as counter:
+        small.motion(flow)
+    assert 3 < work / counter.get_total_flops() < 4.5

@@ -252,11 +252,15 @@ def test_animations_are_of_two_objects_of_the_best_clip():
 
 
 def test_cells_of_a_ladder_say_where_they_came_from(tmp_path):
-    write(tmp_path, result(steps=700))
-    write(tmp_path / "ladder" / "B" / "0", result(steps=300, wall_seconds={"training": 90}))
-    table = tables.ladder_provenance(tmp_path, cells(**{"B": [0.2], "B+M": [0.3]}))
-    assert list(table.index) == [("B", "0"), ("B+M", "0")]
-    assert table["steps"].tolist() == [300, 700], "the second cell is the run itself"
+    own = experiment(run="own", reports=str(tmp_path))
+    write(tmp_path / "own", result(steps=700))
+    write(tmp_path / "own" / "ladder" / "B" / "1", result(steps=300, wall_seconds={"training": 90}))
+    shared = tmp_path / "own" / "explicit_motion" / "video+flow" / str(own.training.steps) / "1"
+    write(shared, result(steps=800))
+    full = "B+M+T+L+A"
+    table = tables.ladder_provenance(own, {"B": {"1": {}}, full: {"0": {}, "1": {}}})
+    assert list(table.index) == [("B", "1"), (full, "0"), (full, "1")]
+    assert table["steps"].tolist() == [300, 700, 800], "the run itself, and a cell of explicit motion"
     assert table["training, min"].iloc[0] == 1.5 and table["commit"].iloc[0] == "0123456789+"
 
 

@@ -91,6 +91,11 @@ def test_starting_late_gives_the_rest_of_the_same_answers(stride):
         {"language_guided": False},
         {"time": "added"},
         {"time": "multiplied"},
+        {
+            "time": "modulated",
+            "fusion": {"convolution": "separable"},
+            "motion_backbone": {**tiny.NARROW, "input": "uv", "shrink": 2},
+        },
     ],
 )
 def test_every_kind_of_network(switches):
