@@ -133,6 +133,7 @@ class Data(Part):
     frames: int = Field(3, ge=1)  # of a window (T)
     stride: int = Field(1, ge=1)  # video frames between neighbours of a window
     gap: int = Field(0, ge=0)  # training: neighbours are 1 to `gap` frames apart, drawn; 0: `stride`
+    targets: Literal["middle", "all"] = "middle"  # training: where in its window the annotated frame stands
     kinds: list[str] = []  # of sentences that train, such as appearance; []: all
     sentences_per_clip: int = Field(3, ge=1)  # at most, in training; they share the backbones' work
     flip: float = Field(0.5, ge=0, le=1)  # chance of a mirrored clip: words left/right swap, u changes sign
@@ -547,6 +548,8 @@ class Experiment(Part):
         if self.training.threads in (None, 1):  # as when threads were in no fingerprint
             decisive["training"].pop("threads")
         # These came after the first fingerprints: their defaults must not change them.
+        if self.data.targets == "middle":
+            decisive["data"].pop("targets")
         if not self.data.kinds:
             decisive["data"].pop("kinds")
         if self.data.gap == 0:

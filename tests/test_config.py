@@ -74,6 +74,7 @@ def test_switches_that_came_later_change_the_fingerprint_only_where_they_are_set
     assert config.experiment(model={"motion_backbone": {"shrink": 1}}).fingerprint() == base
     assert config.experiment(model={"fusion": {"convolution": "full"}}).fingerprint() == base
     assert config.experiment(training={"shared_norms": True}).fingerprint() != base
+    assert config.experiment(data={"targets": "all"}).fingerprint() != base
     assert config.experiment(model={"motion_backbone": {"shrink": 2}}).fingerprint() != base
     assert config.experiment(model={"fusion": {"convolution": "separable"}}).fingerprint() != base
 

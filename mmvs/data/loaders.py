@@ -26,7 +26,7 @@ from mmvs.data.clips import Clips, collate
 from mmvs.data.csv_files import DataError
 from mmvs.data.mixed_clips import MixedClips
 from mmvs.data.mosaics import FixedMosaics
-from mmvs.data.training_clips import TrainingClips
+from mmvs.data.training_clips import Key, TrainingClips, draw_seed
 from mmvs.schema import Batch, Sample
 
 
@@ -62,8 +62,9 @@ class Loaders(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """The batches of every step, from the step at which the training stopped."""
         first = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready  # 0, or of the checkpoint
-        t = self.experiment.training
-        batches = Batches(first, t.steps * t.accumulate, t.batch)
+        t, frames = self.experiment.training, self.experiment.data.frames
+        drawn = frames if self.experiment.data.targets == "all" else 0
+        batches = Batches(first, t.steps * t.accumulate, t.batch, drawn, self.experiment.seed)
         return DataLoader(self.training, batch_sampler=batches, **self.options)
 
     def val_dataloader(self) -> DataLoader:
@@ -92,20 +93,32 @@ class Loaders(lightning.LightningDataModule):
         return Clips(source.samples, source.flow, self.experiment.data, positions, offset)
 
 
-class Batches(Sampler[range]):
+class Batches(Sampler[Sequence[Key]]):
     """Which clips of the training sequence each batch has; the processes of `torchrun` read side by side.
 
     So two processes read in a step what one process reads that accumulates two batches.
     """
 
-    def __init__(self, first: int, batches: int, size: int):
-        """first: the batch to begin with; batches: of the whole training, of each process; size: clips."""
-        self.first, self.batches, self.size = first, batches, size
+    def __init__(self, first: int, batches: int, size: int, frames: int = 0, seed: int = 0):
+        """Name the clips of the batches that are left.
 
-    def __iter__(self) -> Iterator[range]:
+        first    the batch to begin with
+        batches  of the whole training, of each process
+        size     clips
+        frames   of a window, of which each batch draws one to be the annotated one; 0: it is the middle one
+        seed     of that draw
+        """
+        self.first, self.batches, self.size, self.frames, self.seed = first, batches, size, frames, seed
+
+    def __iter__(self) -> Iterator[Sequence[Key]]:
         for number in range(self.first, self.batches):
             start = (number * processes.count() + processes.rank()) * self.size
-            yield range(start, start + self.size)
+            clips = range(start, start + self.size)
+            if self.frames:
+                target = draw_seed(self.seed, "target", number) % self.frames
+                yield [(clip, target) for clip in clips]
+            else:
+                yield clips
 
     def __len__(self) -> int:
         """Batches of the whole training, also where the first are done: Lightning counts from 0."""

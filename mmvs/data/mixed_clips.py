@@ -14,7 +14,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from mmvs.data.clips import Clips
-from mmvs.data.training_clips import TrainingClips, draw_seed
+from mmvs.data.training_clips import Key, TrainingClips, draw_seed
 from mmvs.schema import Clip
 
 BLOCK = 10_000  # clips: shares are exact to 1/10,000 of the sequence
@@ -45,10 +45,10 @@ class MixedClips(Dataset):
         self.counts = _whole(np.array(shares, float), BLOCK)  # of each set's clips in a block
         self._block: tuple[int, np.ndarray, np.ndarray] = (-1, np.empty(0, int), np.empty(0, int))
 
-    def __getitem__(self, number: int) -> Clip:
-        """Clip `number` of the sequence, from 0."""
-        name, own = self.locate(number)
-        return self.parts[name][own]
+    def __getitem__(self, key: Key) -> Clip:
+        """A clip of the sequence."""
+        name, own = self.locate(key[0] if isinstance(key, tuple) else key)
+        return self.parts[name][(own, key[1]) if isinstance(key, tuple) else own]
 
     def locate(self, number: int) -> tuple[str, int]:
         """The data set of a clip of the sequence, and the clip's number in the sequence of that set."""

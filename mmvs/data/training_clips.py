@@ -19,6 +19,9 @@ from mmvs.data.mosaics import mosaic, partners
 from mmvs.data.words import mirror
 from mmvs.schema import Clip
 
+# A clip by its number, from 0; and where in its window the annotated frame stands, if not in the middle.
+Key = int | tuple[int, int]
+
 SMALLEST_SHARE = 40  # the largest step of a shift is this part of the canvas: 8 of 320 pixels a frame
 
 
@@ -43,14 +46,17 @@ class TrainingClips(Dataset):
         self.jitter = v2.ColorJitter(jitter, jitter, jitter / 2) if jitter else None
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))  # of the round that was read last
 
-    def __getitem__(self, number: int) -> Clip:
-        """Clip `number` of the sequence, from 0. It draws from torch's generator, which is left as it was."""
+    def __getitem__(self, key: Key) -> Clip:
+        """A clip of the sequence. It draws from torch's generator, which is left as it was."""
+        number, target = key if isinstance(key, tuple) else (key, self.data.frames // 2)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(draw_seed(self.seed, "clip", number))
             item = self._item(number)
             if self.data.mosaic and torch.rand(()) < self.data.mosaic:
-                return self._augment(self._mosaic(item))
-            clip = self.clips.cut(item, self._window(item)) if self.data.gap else self.clips[item]
+                return self._augment(replace(self._mosaic(item, target), target=target))
+            window = self._window(item, target)
+            clip = self.clips[item] if window is None else self.clips.cut(item, window)
+            clip = replace(clip, target=target)
             return self._augment(shifted(clip, *self._step(), self.data.stride) if self.shift else clip)
 
     def _item(self, number: int) -> int:
@@ -61,23 +67,27 @@ class TrainingClips(Dataset):
             self._order = round_, draw.permutation(len(self.clips))
         return int(self._order[1][place])
 
-    def _mosaic(self, item: int) -> Clip:
+    def _mosaic(self, item: int, target: int) -> Clip:
         """Draw a clip of another video to stand in the same frame, and which of the two is first."""
         others = partners(self.clips, item)
         partner = others[int(torch.randint(len(others), ()))]
-        windows = [self._window(one) if self.data.gap else None for one in (item, partner)]
+        windows = [self._window(one, target) for one in (item, partner)]
         return mosaic(self.clips, item, partner, bool(torch.rand(()) < 0.5), *windows)
 
-    def _window(self, item: int) -> list[int]:
-        """Draw a window whose neighbours are 1 to `gap` frames apart, clamped to the video.
+    def _window(self, item: int, target: int) -> list[int] | None:
+        """Frames of a window that has the annotated one at position `target`, clamped to the video.
 
-        The authors' code trains on such windows.
+        With `data.gap`, neighbours are 1 to `gap` frames apart, drawn: the authors' code trains on such
+        windows. None: the window that the clip has by itself.
         """
-        sample, middle = self.clips.samples[self.clips.positions[item][0]], self.data.frames // 2
+        count = self.data.frames
+        if not self.data.gap and target == count // 2:
+            return None
+        sample = self.clips.samples[self.clips.positions[item][0]]
         last = self.clips.samples.frame_count(sample.video_id) - 1
-        gaps = torch.randint(1, self.data.gap + 1, (self.data.frames - 1,)).tolist()
-        places = np.cumsum([0, *gaps])
-        return np.clip(sample.frame + places - places[middle], 0, last).tolist()
+        gaps = torch.randint(1, self.data.gap + 1, (count - 1,)).tolist() if self.data.gap else None
+        places = np.cumsum([0, *(gaps or [self.data.stride] * (count - 1))])
+        return np.clip(sample.frame + places - places[target], 0, last).tolist()
 
     def _step(self) -> list[int]:
         """Draw a step (right, down) of whole pixels of the canvas."""

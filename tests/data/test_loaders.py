@@ -17,6 +17,21 @@ def test_steps_read_on_where_the_one_before_ended():
     assert len(Batches(2, batches=5, size=3)) == 5  # of the whole training
 
 
+def test_of_a_drawn_target_a_batch_has_one_and_all_occur(monkeypatch):
+    drawn = list(Batches(0, batches=60, size=3, frames=3, seed=1))
+    assert [clip for batch in drawn for clip, _ in batch] == list(range(180))
+    targets = [{target for _, target in batch} for batch in drawn]
+    assert all(len(one) == 1 for one in targets) and set().union(*targets) == {0, 1, 2}
+    assert list(Batches(50, batches=60, size=3, frames=3, seed=1)) == drawn[50:], (
+        "a resumed run draws the same"
+    )
+    assert list(Batches(0, batches=60, size=3, frames=3, seed=2)) != drawn
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    other = list(Batches(0, batches=60, size=3, frames=3, seed=1))
+    assert [{target for _, target in batch} for batch in other] == targets, "as the other process has"
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_processes_read_side_by_side(monkeypatch, count):
     monkeypatch.setenv("WORLD_SIZE", str(count))

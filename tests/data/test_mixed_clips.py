@@ -57,6 +57,14 @@ def test_each_set_has_its_share_and_its_own_clips_in_order(run):
     assert abs(first[SETS[0]] - 750) < 80, "they are mixed, not one after the other"
 
 
+def test_a_target_reaches_the_clip_of_the_set(run):
+    mixed = MixedClips(clips(run), 0)
+    for number in range(6):
+        name, own = mixed.locate(number)
+        one, other = mixed[number, 0], mixed.parts[name][own, 0]
+        assert one.target == 0 and torch.equal(one.frames, other.frames) and one.samples == other.samples
+
+
 def test_without_weights_every_clip_is_read_equally_often(run):
     parts = clips(run)
     mixed = MixedClips(parts, 0)

@@ -108,6 +108,18 @@ def test_training_draws_mosaics_by_the_clips_own_seed(run):
     assert len(seen) > 1
 
 
+def test_in_a_mosaic_too_the_annotated_frames_stand_where_the_key_says(run):
+    source = catalogue.open("own-train", run)
+    clips = TrainingClips(Clips(source.samples, source.flow, run.data), 0)
+    for number in range(4):
+        first, middle, last = (clips[number, target] for target in range(3))
+        assert (first.target, middle.target, last.target) == (0, 1, 2)
+        assert torch.equal(first.frames[0], middle.frames[1]) and torch.equal(
+            last.frames[2], middle.frames[1]
+        )
+        assert torch.equal(first.masks, middle.masks) and first.samples == middle.samples
+
+
 def test_without_mosaics_nothing_is_drawn_otherwise(run):
     source = catalogue.open("own-train", run)
     data = run.data.model_copy(update={"mosaic": 0.0, "jitter": 0.3, "flip": 0.5})

@@ -69,6 +69,30 @@ def test_a_round_reads_every_clip_once_and_the_next_in_another_order(run):
     assert len({tuple(items) for items in rounds}) > 1
 
 
+@pytest.mark.parametrize("gap", [0, 2])
+def test_the_annotated_frame_stands_where_the_key_says(run, gap):
+    sequence = clips(run, cache=True, flip=0.0, jitter=0.0, sentences_per_clip=9, gap=gap)
+    for number in range(len(sequence.clips)):
+        middle = plain(sequence, number)
+        annotated, neighbours = middle.frames[1], []
+        for target in range(3):
+            clip = sequence[number, target]
+            assert clip.target == target
+            assert torch.equal(clip.frames[target], annotated)
+            assert torch.equal(clip.flow[target], middle.flow[1])
+            assert sorted(clip.samples) == sorted(middle.samples)
+            order = [middle.samples.index(i) for i in clip.samples]
+            assert torch.equal(clip.masks, middle.masks[order])
+            neighbours.append(clip.frames)
+        assert not torch.equal(neighbours[0], neighbours[2]), "what came after, and what came before"
+        assert same(sequence[number, 1], sequence[number])
+    if not gap:  # frames 0, 3 and 6 after the annotated one, which is the first of them
+        sample = sequence.clips.samples[sequence.clips.positions[sequence._item(0)][0]]
+        last = sequence.clips.samples.frame_count(sample.video_id) - 1
+        wanted = [min(sample.frame + steps, last) for steps in (0, 3, 6)]
+        assert sequence._window(sequence._item(0), 0) == wanted
+
+
 def test_gaps_are_drawn_cache_or_not(run):
     """Neighbours are 1 to `gap` frames away on either side."""
     sequence = clips(run, gap=3, cache=True, flip=0.0, jitter=0.0)
@@ -77,7 +101,7 @@ def test_gaps_are_drawn_cache_or_not(run):
     expected = {
         (max(sample.frame - a, 0), sample.frame, min(sample.frame + b, last)) for a in near for b in near
     }
-    assert {tuple(sequence._window(0)) for _ in range(300)} == expected
+    assert {tuple(sequence._window(0, 1)) for _ in range(300)} == expected
     readings = [number for number in range(20 * len(sequence.clips)) if sequence._item(number) == 0]
     assert len({sequence[number].frames.sum().item() for number in readings}) > 1
 

@@ -12,7 +12,8 @@ import torch
 
 from mmvs import evaluation
 from mmvs.answers import examples, track
-from mmvs.config import ConfigError, Experiment
+from mmvs.config import ConfigError, Experiment, experiment
+from mmvs.data.catalogue import prepare
 from mmvs.evaluation import evaluate, ladder
 from mmvs.flow.estimators import FlowError
 from mmvs.processes import one_at_a_time
@@ -84,6 +85,21 @@ def test_the_same_seed_gives_the_same_weights(run, trained):
     twin = fit(run.model_copy(update={"run": "twin"}), progress=False)
     for one, other in zip(twin.network.parameters(), trained.network.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["multimodal", "published"])
+def test_every_frame_of_a_window_can_be_trained_on(tmp_path, monkeypatch, name):
+    values = tiny.parameters(tmp_path, {"stride": 3, "targets": "all"}, steps=6, validate_every=6)
+    one = experiment(**values | {"model": tiny.model(name).model_dump()})
+    prepare(one, progress=False)
+    targets, step = [], NetworkTraining.training_step
+    monkeypatch.setattr(
+        NetworkTraining,
+        "training_step",
+        lambda self, batch, n: targets.append(batch.target) or step(self, batch, n),
+    )
+    assert fit(one, progress=False).steps == 6
+    assert set(targets) == {0, 1, 2}
 
 
 def test_every_parameter_is_in_one_group_and_norms_do_not_decay(run):
