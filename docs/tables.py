@@ -22,9 +22,17 @@ ROWS = [  # label, system, what it is scored on
     ("frames and flow, test", "video+flow", TEST),
     ("frames and flow, unseen combinations", "video+flow", UNSEEN),
     ("frames alone, test", "video", TEST),
+    ("flow alone, test", "flow", TEST),
+    ("the target frame alone, test", "image", TEST),
     ("frames and flow, the window backwards", "video+flow", f"{TEST}-backwards"),
     ("frames and flow, sentences of other clips", "video+flow", f"{TEST}-shuffled"),
 ]
+SYSTEMS = {
+    "the target frame alone": "image",
+    "frames alone": "video",
+    "flow alone": "flow",
+    "frames and flow": "video+flow",
+}
 SELECTION = "selection_accuracy"
 
 
@@ -49,10 +57,10 @@ def median_seed(system: str = "video+flow") -> str:
     return sorted(values, key=values.get)[len(values) // 2]
 
 
-def spread(values: list[float]) -> str:
-    """Mean ± half of the 95 % interval; one value alone as it is."""
+def spread(values: list[float], sign: str = "") -> str:
+    """Mean ± half of the 95 % interval; one value alone as it is. sign: "+" to show it of a gain, too."""
     series = pd.Series(values)
-    return f"{series.mean():.2f}" + (f" ± {tables.half_width(series):.2f}" if len(values) > 1 else "")
+    return f"{series.mean():{sign}.2f}" + (f" ± {tables.half_width(series):.2f}" if len(values) > 1 else "")
 
 
 def table(head: str, rows: dict[str, list[str]]) -> list[str]:
@@ -98,7 +106,58 @@ def of_results() -> list[str]:
     return [*table("mean IoU", of_iou), "", *table("right object selected", of_selection)]
 
 
-PAGES = {"README.md": of_readme, "docs/results.md": of_results}
+def of_budgets() -> list[str]:
+    """Systems by steps and part of the videos that they were trained with: all sentences, and order."""
+    content, steps = own_budget()
+    lines: list[str] = []
+    for head, kind, measure in (
+        ("mean IoU, all sentences", "all", "mean_iou"),
+        ("temporal-order, right object selected", "temporal-order", SELECTION),
+    ):
+        frame = tables.system_cells(content, TEST, measure)
+        frame = frame[frame["kind"] == kind].assign(budget=_budget)
+        budgets = frame.sort_values(["share", "steps"], ascending=[False, True])["budget"].unique()
+        wide = frame.groupby(["system", "budget"])["value"].apply(lambda values: spread(list(values)))
+        worth = frame.pivot(index=["budget", "seed"], columns="system", values="value")
+        gains = (worth["video+flow"] - worth["video"]).dropna().groupby("budget")
+        lines += [f"| {head} | {' | '.join(budgets)} |", "|---|" + "---:|" * len(budgets)]
+        for label, system in SYSTEMS.items():
+            values = (wide.get((system, budget), "") for budget in budgets)
+            lines.append(f"| {label} | {' | '.join(values)} |")
+        added = {budget: spread(list(values), "+") for budget, values in gains}
+        lines += [f"| what flow adds | {' | '.join(added.get(budget, '') for budget in budgets)} |", ""]
+    return lines[:-1]
+
+
+def _budget(frame: pd.DataFrame) -> list[str]:
+    """A budget in words, a row each."""
+    return [
+        f"{row.steps:,} steps" + (f", {row.share:g} of the videos" if row.share < 1 else "")
+        for row in frame.itertuples()
+    ]
+
+
+def of_ladder() -> list[str]:
+    """Mean IoU on test of every rung that is trained, and of the published network."""
+    content = json.loads(FOLDER.ladder.read_text())
+    rows = {}
+    for rung, seeds in content.items():
+        values = [cell[TEST] for cell in seeds.values()]
+        name = f"{rung} ({len(values)} seed{'s' * (len(values) > 1)})"
+        rows[name] = [spread([value[kind]["mean_iou"] for value in values]) for kind in KINDS]
+    published = RunFolder(FOLDER.path.parent / "moving_shapes_published")
+    if published.is_scored():
+        scores = published.result().scores[TEST]
+        rows["the published network (1 seed)"] = [f"{scores[kind]['mean_iou']:.2f}" for kind in KINDS]
+    return table("mean IoU, test", rows)
+
+
+def of_pages() -> list[str]:
+    """All tables of docs/results.md."""
+    return [*of_results(), "", *of_budgets(), "", *of_ladder()]
+
+
+PAGES = {"README.md": of_readme, "docs/results.md": of_pages}
 
 
 def main() -> None:
