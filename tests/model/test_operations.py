@@ -71,7 +71,7 @@ def test_a_step_is_one_graph():
 
 
 def test_new_numbers_of_sentences_and_words_need_no_new_graph():
-    """Both differ from step to step; the compiler sees so at the first ones, and needs no buckets of sizes."""
+    """Both differ from step to step; the compiler sees so at the first few, and needs no buckets."""
     if not torch._dynamo.is_dynamo_supported():
         pytest.skip("torch.compile does not know this Python or this system")
     network = tiny.network().train()
