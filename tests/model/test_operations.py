@@ -7,7 +7,6 @@ import pytest
 import tiny
 import torch
 from torch import nn
-from torch._dynamo.utils import counters
 from torch.utils._python_dispatch import TorchDispatchMode
 
 WHEEL = {"motion_backbone": tiny.NARROW | {"input": "wheel"}}
@@ -68,41 +67,6 @@ def test_a_step_is_one_graph():
         for logits in (expected, actual)
     ]
     torch.testing.assert_close(of_mask[1], of_mask[0], rtol=1e-4, atol=1e-3)
-
-
-def test_new_numbers_of_sentences_and_words_need_no_new_graph():
-    """Both differ from step to step; the compiler sees so at the first few, and needs no buckets."""
-    if not torch._dynamo.is_dynamo_supported():
-        pytest.skip("torch.compile does not know this Python or this system")
-    network = tiny.network().train()
-
-    def step(batch):
-        clips, frames = batch.frames.shape[:2]
-        targets = torch.arange(clips) * frames + 1
-        observed = network.observe(batch.frames.flatten(0, 1), batch.flow.flatten(0, 1), targets)
-        observed.tops = [top.unflatten(0, (clips, frames)) for top in observed.tops]
-        sentences = network.read(batch.words, batch.words_mask)
-        return network.decide(observed, sentences, batch.clip_of_sentence, 1).logits
-
-    torch._dynamo.reset()
-    counters.clear()
-    compiled, graphs = torch.compile(step, fullgraph=True, backend="eager"), []
-    for per_clip, words in [
-        (2, 7),
-        (2, 9),
-        (3, 7),
-        (1, 5),
-        (3, 11),
-        (2, 12),
-        (1, 8),
-        (3, 6),
-        (2, 10),
-        (1, 12),
-    ]:
-        compiled(tiny.batch(per_clip=per_clip, words=words))
-        graphs.append(counters["stats"]["unique_graphs"])
-    torch._dynamo.reset()
-    assert graphs[0] == 1 and graphs[-1] == graphs[3] <= 4, graphs
 
 
 def test_what_is_observed_lies_channels_first():
