@@ -448,9 +448,7 @@ def sweep(
         list[str] | None, typer.Option(help="key=value,value; several give all combinations.")
     ] = None,
     cores: Annotated[int, typer.Option(min=1, help="Cells at once, each on one thread.")] = 1,
-    profile: Annotated[
-        str | None, typer.Option(help="Where cells run: slurm, or a folder of yours.")
-    ] = None,
+    profile: Annotated[str | None, typer.Option(help="Where cells run: slurm, or a folder of yours.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells, and write nothing.")] = False,
     quiet: Quiet = False,
 ) -> None:

@@ -20,7 +20,10 @@ def share(network: nn.Module) -> None:
     for norm in (part for part in network.modules() if isinstance(part, _BatchNorm)):
         if isinstance(norm, BatchNormOfWords):
             norm.shared = True
-        elif norm.training and type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d):  # timm's do more than normalise
+        elif norm.training and type(norm) in (
+            nn.BatchNorm1d,
+            nn.BatchNorm2d,
+        ):  # timm's do more than normalise
             norm.__class__ = SharedBatchNorm
 
 
