@@ -145,6 +145,9 @@ rule ablations:
         "build/{run}/03_train.done",
         f"build/{WITHOUT_FLOW}/03_train.done",
         lambda wildcards: [str(cell) for cell in Path(f"build/{wildcards.run}/ladder").glob("*/*.done")],
+        lambda wildcards: [
+            str(cell) for cell in Path(f"build/{wildcards.run}/explicit_motion/{METHOD}").glob("*/*.done")
+        ],
         notebook="notebooks/04_ablations.ipynb",
         params="params/{run}.yaml",
     output:

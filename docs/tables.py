@@ -57,10 +57,15 @@ def median_seed(system: str = "video+flow") -> str:
     return sorted(values, key=values.get)[len(values) // 2]
 
 
-def spread(values: list[float], sign: str = "") -> str:
-    """Mean ± half of the 95 % interval; one value alone as it is. sign: "+" to show it of a gain, too."""
+def spread(values: list[float]) -> str:
+    """Mean ± half of the 95 % interval; one value alone as it is."""
     series = pd.Series(values)
-    return f"{series.mean():{sign}.2f}" + (f" ± {tables.half_width(series):.2f}" if len(values) > 1 else "")
+    return f"{series.mean():.2f}" + (f" ± {tables.half_width(series):.2f}" if len(values) > 1 else "")
+
+
+def gain(row: pd.Series) -> str:
+    """A row of worth_of_flow: the mean gain ± half of its 95 % interval."""
+    return f"{row.gain:+.2f}" + (f" ± {row.half:.2f}" if row.seeds > 1 else "")
 
 
 def table(head: str, rows: dict[str, list[str]]) -> list[str]:
@@ -88,10 +93,7 @@ def of_results() -> list[str]:
     of_iou = {label: [*map(spread, cells(system, on, "mean_iou").values())] for label, system, on in ROWS}
     content, steps = own_budget()
     worth = tables.worth_of_flow(tables.system_cells(content, TEST)).loc[(int(steps), 1.0)]
-    of_iou["what flow adds, test"] = [
-        f"{row.gain:+.2f}" + (f" ± {row.half:.2f}" if row.seeds > 1 else "")
-        for row in map(worth.loc.__getitem__, KINDS)
-    ]
+    of_iou["what flow adds, test"] = [gain(worth.loc[kind]) for kind in KINDS]
     of_selection = {
         label: [*map(spread, cells(system, on, SELECTION).values())]
         for label, system, on in ROWS
@@ -108,33 +110,25 @@ def of_results() -> list[str]:
 
 def of_budgets() -> list[str]:
     """Systems by steps and part of the videos that they were trained with: all sentences, and order."""
-    content, steps = own_budget()
+    content, _ = own_budget()
     lines: list[str] = []
     for head, kind, measure in (
         ("mean IoU, all sentences", "all", "mean_iou"),
         ("temporal-order, right object selected", "temporal-order", SELECTION),
     ):
         frame = tables.system_cells(content, TEST, measure)
-        frame = frame[frame["kind"] == kind].assign(budget=_budget)
-        budgets = frame.sort_values(["share", "steps"], ascending=[False, True])["budget"].unique()
-        wide = frame.groupby(["system", "budget"])["value"].apply(lambda values: spread(list(values)))
-        worth = frame.pivot(index=["budget", "seed"], columns="system", values="value")
-        gains = (worth["video+flow"] - worth["video"]).dropna().groupby("budget")
-        lines += [f"| {head} | {' | '.join(budgets)} |", "|---|" + "---:|" * len(budgets)]
+        frame = frame[frame["kind"] == kind]
+        wide = frame.groupby(["steps", "share", "system"])["value"].agg(lambda own: spread(list(own)))
+        budgets = sorted({key[:2] for key in wide.index}, key=lambda one: (-one[1], one[0]))
+        names = [f"{n:,} steps" + f", {share:g} of the videos" * (share < 1) for n, share in budgets]
+        lines += [f"| {head} | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
         for label, system in SYSTEMS.items():
-            values = (wide.get((system, budget), "") for budget in budgets)
+            values = (wide.get((*budget, system), "") for budget in budgets)
             lines.append(f"| {label} | {' | '.join(values)} |")
-        added = {budget: spread(list(values), "+") for budget, values in gains}
-        lines += [f"| what flow adds | {' | '.join(added.get(budget, '') for budget in budgets)} |", ""]
+        worth = tables.worth_of_flow(frame)
+        gains = {(steps, share): gain(row) for (steps, share, _), row in worth.iterrows()}
+        lines += [f"| what flow adds | {' | '.join(gains.get(budget, '') for budget in budgets)} |", ""]
     return lines[:-1]
-
-
-def _budget(frame: pd.DataFrame) -> list[str]:
-    """A budget in words, a row each."""
-    return [
-        f"{row.steps:,} steps" + (f", {row.share:g} of the videos" if row.share < 1 else "")
-        for row in frame.itertuples()
-    ]
 
 
 def of_ladder() -> list[str]:

@@ -427,7 +427,8 @@ def compare(
     Scores with 95 % intervals, differences from the first run, and what differs: parameters, code, data,
     flow, environment.
 
-    A folder that holds a run a seed counts as one: reports/<run>/ladder/<rung>, reports/<run>/sweep/<cell>.
+    A folder that holds a run a seed counts as one: reports/<run>/ladder/<rung>, reports/<run>/sweep/<cell>,
+    reports/<run>/explicit_motion/<system>/<steps>, of which video+flow is the ladder's top.
     Exit status 1 where runs are scored on different data.
 
     Example: mmvs compare moving_shapes moving_shapes_no_flow

@@ -133,7 +133,8 @@ class Data(Part):
     frames: int = Field(3, ge=1)  # of a window (T)
     stride: int = Field(1, ge=1)  # video frames between neighbours of a window
     gap: int = Field(0, ge=0)  # training: neighbours are 1 to `gap` frames apart, drawn; 0: `stride`
-    targets: Literal["middle", "all"] = "middle"  # training: where in its window the annotated frame stands
+    # Training: the annotated frame stands in the middle of its window, or at a position drawn for each step.
+    targets: Literal["middle", "all"] = "middle"
     kinds: list[str] = []  # of sentences that train, such as appearance; []: all
     sentences_per_clip: int = Field(3, ge=1)  # at most, in training; they share the backbones' work
     flip: float = Field(0.5, ge=0, le=1)  # chance of a mirrored clip: words left/right swap, u changes sign
@@ -212,7 +213,9 @@ class Backbone(Part):
     input: Literal["uv", "wheel"] = "wheel"  # motion only: raw flow, or rendered as a colour wheel
     flow_scale: float = Field(2.0, gt=0)  # motion, "uv" only: pixels per frame that count as 1
     freeze: Freeze | None = None  # None: "norm" where weights are given, "none" where they are random
-    shrink: Literal[1, 2] = 1  # 2: of the picture at half its width and height, for a quarter of the work
+    # 2: it sees the picture at half its width and height, for a quarter of the work; flow stays in pixels per
+    # frame of the whole canvas.
+    shrink: Literal[1, 2] = 1
 
     @property
     def frozen(self) -> Freeze:
@@ -391,6 +394,8 @@ class Published(Part):
                     f"backbone '{backbone.name}': the published network dilates ResNets: give one of "
                     "torchvision's, or 'narrow'"
                 )
+            if backbone.shrink > 1:
+                raise ValueError("shrink is of the multimodal network: leave it out of the published one")
         return self
 
     @model_validator(mode="after")

@@ -69,6 +69,11 @@ def test_the_top_of_the_ladder_with_another_seed_is_the_system_with_all_inputs()
     assert blind.on_rung("B+M+T+L+A", 2).run == "x/ladder/B+M+T+L+A/2", "that system sees more"
 
 
+def test_a_published_network_shrinks_nothing():
+    with pytest.raises(config.ConfigError, match="shrink is of the multimodal network"):
+        config.experiment(model={"name": "published", "motion_backbone": {"shrink": 2}})
+
+
 def test_switches_that_came_later_change_the_fingerprint_only_where_they_are_set():
     base = config.experiment().fingerprint()
     assert config.experiment(model={"motion_backbone": {"shrink": 1}}).fingerprint() == base

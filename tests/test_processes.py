@@ -149,28 +149,35 @@ def test_parameters_that_take_part_in_nothing_stop_no_process(tmp_path):
 @pytest.mark.parametrize(
     ("two", "one", "but", "apart"),
     [
-        # Each keeps running means of its own batches.
-        ({"batch": 2}, {"batch": 2, "accumulate": 2, "scale_rate": "sqrt"}, ("running",), 1e-5),
-        # Nothing but rounding is left; of a bias before a normalisation, whose gradient is 0, AdamW makes
-        # steps.
+        # Each process keeps running means of its own batches.
         (
-            {"batch": 2, "shared_norms": True},
-            {"batch": 4},
+            {"training": {"scale_rate": "sqrt"}, "model": {"dropout": 0.1}},
+            {"training": {"accumulate": 2, "scale_rate": "sqrt"}, "model": {"dropout": 0.1}},
+            ("running",),
+            1e-5,
+        ),
+        # As many sentences in each process, and no loss that compares those of a batch. Nothing but rounding
+        # is left; of a bias before a normalisation, whose gradient is 0, AdamW makes steps.
+        (
+            {
+                "training": {"shared_norms": True},
+                "model": {"alignment": False},
+                "data": {"sentences_per_clip": 1},
+            },
+            {"training": {"batch": 4}, "model": {"alignment": False}, "data": {"sentences_per_clip": 1}},
             ("project.bias", "norm_words.running_mean"),
             1e-4,
         ),
     ],
+    ids=["accumulate", "shared_norms"],
 )
 def test_two_processes_train_what_one_does_of_their_batches(tmp_path, two, one, but, apart):
     weights = {}
-    for count, training in ((2, two), (1, one)):
+    for count, changes in ((2, two), (1, one)):
         path = tmp_path / f"{count}.yaml"
-        data = {"stride": 3, "sentences_per_clip": 1}  # so that each process has as many
-        values = tiny.parameters(tmp_path, data, steps=6, validate_every=6, threads=1)
-        values["model"] |= {"alignment": False}  # which compares the sentences of a batch
-        if "accumulate" in one:
-            values["model"] |= {"dropout": 0.1, "alignment": True}
-        values["training"] |= {"scale_rate": one.get("scale_rate", "none"), **training}
+        values = tiny.parameters(tmp_path, {"stride": 3}, steps=6, validate_every=6, threads=1)
+        for part, change in changes.items():
+            values[part] |= change
         path.write_text(yaml.safe_dump(values | {"run": f"of-{count}"}))
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
         words = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -62,10 +62,15 @@ class Loaders(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """The batches of every step, from the step at which the training stopped."""
         first = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready  # 0, or of the checkpoint
-        t, frames = self.experiment.training, self.experiment.data.frames
-        drawn = frames if self.experiment.data.targets == "all" else 0
-        batches = Batches(first, t.steps * t.accumulate, t.batch, drawn, self.experiment.seed)
+        t = self.experiment.training
+        target = self.target if self.experiment.data.targets == "all" else None
+        batches = Batches(first, t.steps * t.accumulate, t.batch, target)
         return DataLoader(self.training, batch_sampler=batches, **self.options)
+
+    def target(self, batch: int) -> int:
+        """Where in their windows the annotated frames of a batch stand; drawn, one for all of a step."""
+        step = batch // self.experiment.training.accumulate
+        return draw_seed(self.experiment.seed, "target", step) % self.experiment.data.frames
 
     def val_dataloader(self) -> DataLoader:
         """Clips as they are, in order; each process of `torchrun` has its share of them."""
@@ -99,26 +104,21 @@ class Batches(Sampler[Sequence[Key]]):
     So two processes read in a step what one process reads that accumulates two batches.
     """
 
-    def __init__(self, first: int, batches: int, size: int, frames: int = 0, seed: int = 0):
+    def __init__(self, first: int, batches: int, size: int, target: Callable[[int], int] | None = None):
         """Name the clips of the batches that are left.
 
         first    the batch to begin with
         batches  of the whole training, of each process
         size     clips
-        frames   of a window, of which each batch draws one to be the annotated one; 0: it is the middle one
-        seed     of that draw
+        target   number of a batch → where in their windows its annotated frames stand; None: in the middle
         """
-        self.first, self.batches, self.size, self.frames, self.seed = first, batches, size, frames, seed
+        self.first, self.batches, self.size, self.target = first, batches, size, target
 
     def __iter__(self) -> Iterator[Sequence[Key]]:
         for number in range(self.first, self.batches):
             start = (number * processes.count() + processes.rank()) * self.size
             clips = range(start, start + self.size)
-            if self.frames:
-                target = draw_seed(self.seed, "target", number) % self.frames
-                yield [(clip, target) for clip in clips]
-            else:
-                yield clips
+            yield clips if self.target is None else [(clip, self.target(number)) for clip in clips]
 
     def __len__(self) -> int:
         """Batches of the whole training, also where the first are done: Lightning counts from 0."""

@@ -11,8 +11,8 @@ from mmvs.config import Backbone, Language
 from mmvs.model.backbones import Pyramid, body, reached, resampled
 from mmvs.model.colour_wheel import ColourWheel
 from mmvs.model.language import language_model
+from mmvs.model.norms import BatchNormOfWords
 from mmvs.model.recompute import recomputed
-from mmvs.model.shared_norms import BatchNormOfWords
 from mmvs.schema import Features
 
 
@@ -46,6 +46,11 @@ class ImageEncoder(nn.Module):
         self.register_buffer("mean", 255 * torch.tensor(built.mean).view(3, 1, 1), persistent=kept)
         self.register_buffer("std", 255 * torch.tensor(built.std).view(3, 1, 1), persistent=kept)
         self.frozen, self.recompute, self.shrink = backbone.frozen, False, backbone.shrink
+        if self.shrink > 1 and getattr(self.body, "size", None):
+            raise ValueError(
+                f"backbone '{backbone.name}' takes pictures of one size alone, and smaller ones would be "
+                "enlarged again: leave shrink out"
+            )
         for parameter in self._held(channels):
             parameter.requires_grad_(False)
         self.train()

@@ -1,7 +1,7 @@
 """`mmvs compare`: scores of runs side by side with intervals, paired differences, and what differs.
 
 What is compared is a run, reports/<run>; or a folder that holds a run a seed, such as a cell of a sweep or a
-rung of the ladder, reports/<run>/ladder/<rung>.
+rung of the ladder, reports/<run>/ladder/<rung> (the top: reports/<run>/explicit_motion/video+flow/<steps>).
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from mmvs.metrics import SegmentationMetrics, binarise
 from mmvs.model.encoders import ImageEncoder
 from mmvs.model.inference import as_scored
 from mmvs.model.layers import layers
-from mmvs.model.shared_norms import share
+from mmvs.model.norms import share_norms
 from mmvs.run_folder import RunFolder
 from mmvs.schema import Batch
 from mmvs.training.saving import NonFiniteError, advice
@@ -37,7 +37,7 @@ class NetworkTraining(lightning.LightningModule):
             if isinstance(part, ImageEncoder):
                 part.recompute = experiment.training.recompute
         if experiment.training.shared_norms and processes.count() > 1:
-            share(self.network)
+            share_norms(self.network)
         self.validation = SegmentationMetrics()
         self.start: dict[str, Any] | None = None  # of a fine-tuning: the weights that it started from
         self.skipped = 0  # batches whose loss was no number

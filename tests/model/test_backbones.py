@@ -302,3 +302,8 @@ def test_levels_are_those_of_the_library():
         assert [level.shape[1] for level in made(images).values()] == [64, 128, 256, 512]
         for one, other in zip(made(images).values(), made.net(images), strict=True):
             assert torch.equal(one, other)
+
+
+def test_a_backbone_of_one_size_cannot_be_shrunk():
+    with pytest.raises(ValueError, match="one size alone.*leave shrink out"):
+        encoder("timm:maxvit_pico_rw_256", shrink=2)

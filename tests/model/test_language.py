@@ -25,7 +25,7 @@ from transformers import (
 from mmvs.build import build
 from mmvs.config import ConfigError, Language, experiment
 from mmvs.model.language import language_model
-from mmvs.model.shared_norms import BatchNormOfWords
+from mmvs.model.norms import BatchNormOfWords
 
 SIZES = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 SIZES |= {"intermediate_size": 16, "max_position_embeddings": 32}
