@@ -186,7 +186,7 @@ def ladder(cells: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(1.5 * len(rungs) + 2, 4))
     _rung_bars(axis, overall, rungs, [RUNGS[rung] for rung in rungs])
     axis.set_xticks(range(len(rungs)), rungs)
-    axis.set(ylabel="mean IoU, all sentences", xlabel="rung of the ladder", ylim=(0, 1))
+    axis.set(ylabel="mean IoU, all sentences", xlabel="rung of the ladder")
     return finish(figure)
 
 
@@ -201,7 +201,7 @@ def ladder_kinds(cells: pd.DataFrame) -> Figure:
     )
     for axis, kind in zip(axes.flat, kinds, strict=False):
         _rung_bars(axis, cells[cells["kind"] == kind], rungs, [RUNGS[rung] for rung in rungs])
-        axis.set(title=kind, ylim=(0, 1.05), xticks=[])
+        axis.set(title=kind, xticks=[])
     for axis in axes.flat[len(kinds) :]:
         axis.set_axis_off()
     for axis in axes[:, 0]:
@@ -257,7 +257,8 @@ def _rung_bars(axis: Axes, cells: pd.DataFrame, rungs: list[str], colours: list[
         if len(values) > 1:  # of one seed there is no interval, not one of no width
             axis.errorbar(place, values.mean(), half, color="black", capsize=4, lw=1.2)
         top = max(values.max(), values.mean() + (half if len(values) > 1 else 0))
-        axis.text(place, min(top + 0.015, 0.98), f"{values.mean():.2f}", ha="center", fontsize=8.5)
+        axis.text(place, min(top + 0.015, 1.12), f"{values.mean():.2f}", ha="center", fontsize=8.5)
+    axis.set(ylim=(0, 1.2), yticks=np.linspace(0, 1, 6))  # an interval may reach above 1
     axis.grid(axis="x", visible=False)
 
 

@@ -96,8 +96,11 @@ def of_ladder(folder: RunFolder) -> str:
     if len(rungs) < 2:
         return f"{of_scores(folder)} No other rung of the ladder is trained yet: make ladder."
     scores = overall.pivot(index="seed", columns="rung", values="value")
-    low, high = scores[rungs[0]].mean(), scores[rungs[-1]].mean()
-    gain = intervals.over_seeds((scores[rungs[-1]] - scores[rungs[0]]).dropna())
+    pairs = scores[[rungs[0], rungs[-1]]].dropna()
+    if pairs.empty:
+        return f"{of_scores(folder)} {rungs[0]} and {rungs[-1]} have no seed in common yet: make ladder."
+    low, high = pairs.mean()
+    gain = intervals.over_seeds(pairs[rungs[-1]] - pairs[rungs[0]])
     return (
         f"From {rungs[0]} to {rungs[-1]} the mean IoU goes from {low:.3f} to {high:.3f}: {gain.text('+')} by "
         "pairs of equal seeds."
