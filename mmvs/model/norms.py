@@ -21,14 +21,13 @@ class BatchNormOfWords(nn.BatchNorm1d):
     shared = False  # True: its statistics are of the words of all processes
 
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
-        """words (N, L, D), mask (N, L) bool, False for padding → (N, L, D)."""
+        """words (N, L, D), mask (N, L) bool, False for padding → (N, L, D), in single precision or better."""
         exact = _exact(words)
         mean, variance = self.running_mean, self.running_var
         if self.training:
             real = mask[..., None].to(exact.dtype)
             mean, variance = _statistics(self, exact, real, (0, 1), self.shared)
-        out = (exact - mean) * torch.rsqrt(variance + self.eps) * self.weight + self.bias
-        return out.to(words.dtype)
+        return (exact - mean) * torch.rsqrt(variance + self.eps) * self.weight + self.bias
 
 
 def share_norms(network: nn.Module) -> None:
