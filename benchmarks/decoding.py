@@ -6,6 +6,9 @@ it is not known of videos from outside, so the first table has several distances
 means one key frame a clip: for the mean window half of all frames that others lean on have to be decoded,
 which alone takes a fifth of the time of decoding and converting the whole.
 
+Where torchcodec is installed (`pip install torchcodec`; it needs FFmpeg's libraries), it reads the same
+windows.
+
 The second table is the loader of training: windows, flow and masks, on the canvas, in batches.
 """
 
@@ -33,6 +36,11 @@ from mmvs.flow.estimators import estimator
 from mmvs.flow.store import FlowStore
 from mmvs.shapes import writing
 from mmvs.video.files import frame_count, read_frames, window
+
+try:
+    from torchcodec.decoders import VideoDecoder
+except (ImportError, RuntimeError, OSError):  # not installed, or no FFmpeg
+    VideoDecoder = None
 
 HEIGHT, WIDTH, FRAMES, WINDOW = 320, 568, 100, 3
 DISTANCES = (12, 25, 50, 250)  # frames between key frames
@@ -88,12 +96,20 @@ def decoding(folder: Path, clips: int, samples: int) -> pd.DataFrame:
             frames = read_frames(paths[i % len(paths)], range(FRAMES))
             return frames[window(targets[i], WINDOW, 1, len(frames))]
 
+        def torchcodec(i: int, paths=paths, targets=targets, counts=counts) -> np.ndarray:
+            path = paths[i % len(paths)]
+            decoder = VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=1)
+            return decoder.get_frames_at(window(targets[i], WINDOW, 1, counts[path])).data.numpy()
+
         np.testing.assert_array_equal(seek(0), whole(0))
         fast, slow = (
             rate(seek, samples, f"{distance}: seek"),
             rate(whole, max(4, samples // 5), f"{distance}: all"),
         )
         rows[distance] = {"seek, clips/s": fast, "whole video, clips/s": slow, "times": fast / slow}
+        if VideoDecoder:
+            np.testing.assert_array_equal(seek(0), torchcodec(0))
+            rows[distance]["torchcodec, clips/s"] = rate(torchcodec, samples, f"{distance}: torchcodec")
     return pd.DataFrame(rows).T.rename_axis("key frame every")
 
 

@@ -87,7 +87,7 @@ def measure(settings: Flow, folder: Path, label: str) -> dict[str, float]:
     video = folder / f"{label}.mp4"
     frames = read_frames(video, range(FRAMES))
     estimate = estimator(settings)
-    estimate.use_one_thread()
+    estimate.settle("cpu")
     inside, outside = errors(estimate, frames, exact, masks)
     store = FlowStore(folder / f"{settings.preset}-{settings.finest_scale}", estimate)
     summary = store.compute({label: video}, progress=False)

@@ -83,6 +83,13 @@ Device = Annotated[
 ]
 
 
+def _part(text: str) -> str:
+    first, _, parts = text.partition("/")
+    if not (first.isdecimal() and parts.isdecimal() and 1 <= int(first) <= int(parts)):
+        raise typer.BadParameter(f"'{text}': expected two numbers from 1/8 to 8/8, for eight parts")
+    return text
+
+
 @app.callback()
 def common(
     version: Annotated[
@@ -94,16 +101,25 @@ def common(
 
 
 @app.command()
-def prepare(params: Params, quiet: Quiet = False) -> None:
+def prepare(
+    params: Params,
+    part: Annotated[
+        str, typer.Option(help="Such as 2/8: every eighth video, from the second on.", callback=_part)
+    ] = "1/1",
+    quiet: Quiet = False,
+) -> None:
     """Write data and compute flow.
 
     Of the embedded data set, if the experiment uses it; flow of every video.
 
     What exists is kept. Example: mmvs prepare params/moving_shapes.yaml
+
+    Eight machines that see the same folder share the work by --part 1/8 to --part 8/8.
     """
     from mmvs.data.catalogue import prepare
 
-    for name, summary in prepare(_experiment(params), progress=not quiet).items():
+    first, parts = map(int, part.split("/"))
+    for name, summary in prepare(_experiment(params), not quiet, (first, parts)).items():
         print(f"{name}: flow of {summary.computed} videos computed, of {summary.skipped} there already")
         summary.raise_failures()
 

@@ -20,6 +20,7 @@ from mmvs.data.clips import Clips, collate
 from mmvs.data.geometry import restore
 from mmvs.data.words import readable_pieces
 from mmvs.metrics import binarise
+from mmvs.model.inference import matrix_products
 from mmvs.progress import progress_bar
 from mmvs.schema import Batch, Example, Prediction
 from mmvs.segmenter import Segmenter
@@ -52,13 +53,14 @@ def answers(
     to_batch = collate(trained.tokenizer, experiment.model.language.max_words)
     size, workers = experiment.evaluation.batch, experiment.data.workers
     on_gpu = trained.device.type == "cuda"
+    precision = getattr(torch, experiment.evaluation.precision)
     own, count = processes.place()
     starts = range(own * size, len(clips), count * size)
     batches = [range(start, min(start + size, len(clips))) for start in starts]
     options = {"num_workers": workers, "collate_fn": to_batch, "pin_memory": on_gpu}
     loader = DataLoader(clips, batch_sampler=batches, **options)
     for batch in progress_bar(loader, desc="evaluating", unit="batch", disable=not progress, leave=False):
-        with torch.inference_mode():
+        with torch.inference_mode(), matrix_products(trained.device, precision):
             prediction = trained.network(batch.to(trained.device, non_blocking=on_gpu))
         yield batch, _answers_of(batch, prediction, trained.tokenizer)
 

@@ -188,7 +188,7 @@ class Flow(Part):
     weights: str | None = None  # of a network: a published name, a file, "random"; None: published ones
     height: int | None = Field(None, ge=16)  # stored resolution; None: the video's own
     root: str = "data/flow"
-    workers: int = Field(2, ge=1)  # processes
+    workers: int = Field(2, ge=1)  # processes; of a network, at most one a GPU
     stills: Literal["zero", "shift"] = "zero"  # of single pictures in training: none, or a drawn shift's
 
 
@@ -462,6 +462,8 @@ class Evaluation(Part):
     threshold: float = Field(0.5, gt=0, lt=1)
     relative: bool = False  # True: a share of the frame's maximum, as the published code does
     batch: int = Field(16, ge=1)  # clips
+    # Of matrix products; halves are faster on a GPU, and change masks a little.
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
 class Experiment(Part):

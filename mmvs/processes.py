@@ -163,6 +163,16 @@ def layout() -> dict[str, Any]:
     return {"accelerator": {"cuda": "gpu"}.get(_device.type, _device.type), "devices": one} | nodes
 
 
+def devices() -> list[str]:
+    """Names of the GPUs that this process may use: all, or the one that was chosen."""
+    import torch
+
+    chosen = device()
+    if chosen.type != "cuda" or (_device is not None and _device.index is not None) or count() > 1:
+        return [str(chosen)]
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+
+
 def device() -> torch.device:
     """The device that `use_device` chose; else the GPU of this process, or the CPU."""
     import torch  # here: the processes that draw shapes or compute DIS flow start without it

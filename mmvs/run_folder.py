@@ -286,9 +286,10 @@ class RunFolder:
         except ReportError:
             return None
         origin = result.provenance
+        as_it_was = {"precision": "float32"}  # before there was a choice
         same = (
             origin.fingerprint == experiment.fingerprint()
-            and origin.part("evaluation") == experiment.evaluation.model_dump(mode="json")
+            and as_it_was | origin.part("evaluation") == experiment.evaluation.model_dump(mode="json")
             and origin.part("data").get("jhmdb_samples") == experiment.data.jhmdb_samples
             and (weights is None or origin.weights in (None, weights))
         )

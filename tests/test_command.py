@@ -1,5 +1,7 @@
 """`mmvs WORD ...`: exit statuses, refusals of one line, and every word on a tiny experiment."""
 
+import json
+import re
 import subprocess
 import sys
 
@@ -60,6 +62,42 @@ def test_from_nothing_to_scores_word_by_word(params, tmp_path, capsys):
     samples = checkpoints.with_name("samples.csv")
     samples.unlink()  # as in a fresh clone: git keeps metrics.json alone
     assert tiny.command("evaluate", params, "--quiet") == 0 and samples.exists()
+
+
+def test_parts_of_the_flow_make_the_whole(params, capsys):
+    counts = []
+    for part in ("1/2", "2/2", "1/1"):
+        assert tiny.command("prepare", params, "--part", part, "--quiet") == 0
+        counts.append(re.findall(r"flow of (\d+) videos computed, of (\d+) there", capsys.readouterr().out))
+    halves, whole = zip(*counts[:2], strict=True), counts[2]
+    for (first, second), (computed, there) in zip(halves, whole, strict=True):
+        assert int(first[0]) - int(second[0]) in (0, 1) and first[1] == second[1] == "0"
+        assert (computed, int(there)) == ("0", int(first[0]) + int(second[0]))
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "2", "a/b", "1/2/3", "-1/2"])
+def test_a_part_that_is_none_is_refused(params, part, capsys):
+    assert tiny.command("prepare", params, "--part", part) != 0
+    assert "expected two numbers from 1/8 to 8/8" in " ".join(
+        capsys.readouterr().err.replace("│", "").split()
+    )
+
+
+def test_another_precision_scores_anew_and_near_by(params, tmp_path):
+    assert tiny.command("evaluate", params, "--quiet") == 0
+    metrics = tmp_path / "reports" / "tiny" / "metrics.json"
+    full = json.loads(metrics.read_text())
+    values = yaml.safe_load(params.read_text())
+    values["evaluation"] = values.get("evaluation", {}) | {"precision": "bfloat16"}
+    params.write_text(yaml.safe_dump(values))
+    assert tiny.command("evaluate", params, "--quiet") == 0
+    half = json.loads(metrics.read_text())
+    assert half["provenance"]["weights"] == full["provenance"]["weights"]
+    assert half["provenance"]["date"] != full["provenance"]["date"]
+    name = "moving_shapes-test"
+    assert half["scores"][name]["all"]["mean_iou"] == pytest.approx(
+        full["scores"][name]["all"]["mean_iou"], abs=0.02
+    )
 
 
 def test_evaluate_makes_all_that_it_needs_and_knows_rungs_and_seeds(params, tmp_path):

@@ -97,19 +97,26 @@ def sentences(data: Data) -> dict[str, list[Row]]:
     return {key: FAMILIES[families[key]].sentences(folder) for key, folder in roots(data).items()}
 
 
-def prepare(experiment: Experiment, progress: bool = True) -> dict[str, Summary]:
+def prepare(
+    experiment: Experiment, progress: bool = True, part: tuple[int, int] = (1, 1)
+) -> dict[str, Summary]:
     """Write moving shapes if they are in use, and compute the flow of every video; what exists is kept.
+
+    part  (k, n): of the videos, every n-th from the k-th on, so that n machines share them
 
     Returns a flow Summary for each data set.
     """
+    first, parts = part
     data = experiment.data
     for family in dict.fromkeys(_parts(name)[0] for name in _names_in_use(data)):
         FAMILIES[family].write(_root(family, data), data, progress)
     summaries = {}
     for name in dict.fromkeys(name.removeprefix(MOSAIC) for name in _names_in_use(data)):
         source = open(name, experiment)
-        videos = {video: source.samples.video_path(video) for video in source.samples.videos}
-        with one_at_a_time(source.flow.root / ".lock"):
+        own = list(source.samples.videos)[first - 1 :: parts]
+        videos = {video: source.samples.video_path(video) for video in own}
+        lock = ".lock" if parts == 1 else f".lock-{first}-of-{parts}"
+        with one_at_a_time(source.flow.root / lock):
             summaries[name] = source.flow.compute(videos, experiment.flow.workers, progress)
     return summaries
 

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice, pairwise
 from typing import Any
 
 import cv2
 import numpy as np
 
 from mmvs.config import Flow, resolve
-from mmvs.processes import device
+from mmvs.processes import device, devices, use_device
 
 # Functions below import torch, torchvision and ptlflow where they need them. Without these a process that
 # computes DIS flow starts in half a second; ptlflow alone takes ten.
 
 RAFT_SMALLEST = 128  # pixels a side: RAFT halves its 1/8 feature map three times and needs 2 cells left
 RAFT_STRIDE = 8
+PAIRS = 8  # at once, of a network on a GPU; of large frames fewer:
+PIXELS = 1 << 20  # of all pairs together
 
 
 class FlowError(ValueError):
@@ -41,14 +44,26 @@ class Estimator(ABC):
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Two uint8 RGB frames (H, W, 3) → flow float32 (2, H, W) in their pixels; FlowError on failure."""
 
+    def between(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """n + 1 frames that follow each other → n flows; raises as a call."""
+        return [self(*pair) for pair in pairwise(frames)]
+
+    def pairs_at_once(self, height: int, width: int) -> int:
+        """How many pairs of such frames `between` should be given."""
+        return 1
+
+    def devices(self, processes: int) -> list[str]:
+        """Where so many processes compute, one each; fewer where there are not as many devices."""
+        return ["cpu"] * processes
+
     @property
     @abstractmethod
     def model(self) -> Any:
         """The estimator proper, built at first use; FlowError where it cannot be built."""
 
     @abstractmethod
-    def use_one_thread(self) -> None:
-        """Leave the other cores to other processes: several threads each would only fight for them."""
+    def settle(self, device: str) -> None:
+        """Begin in one of several processes: on this device, with one thread, as cores are shared."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the model, which a copy in another process builds anew: DIS does not pickle."""
@@ -70,7 +85,8 @@ class Dis(Estimator):
         dis.setFinestScale(self.finest_scale)  # where it leaves no coarser scale, OpenCV takes a finer one
         return dis
 
-    def use_one_thread(self) -> None:
+    def settle(self, device: str) -> None:
+        """DIS knows no other device than the CPU."""
         cv2.setNumThreads(1)
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -119,7 +135,7 @@ class Network(Estimator):
 
     @abstractmethod
     def infer(self, first: Any, second: Any) -> Any:
-        """Two padded uint8 RGB tensors (1, 3, H, W) on the model's device → flow (1, 2, H, W) in pixels."""
+        """Padded uint8 RGB tensors (n, 3, H, W) on the model's device → n flows (n, 2, H, W) in pixels."""
 
     @cached_property
     def model(self) -> Any:
@@ -133,22 +149,36 @@ class Network(Estimator):
                 raise FlowError(f"{self.name}: weights '{self.weights}' do not load: {error}") from error
         return network.eval().to(device())
 
-    def use_one_thread(self) -> None:
+    def settle(self, device: str) -> None:
+        """The weights go to this device when they are first used."""
         import torch
 
         torch.set_num_threads(1)
+        use_device(device)
+
+    def pairs_at_once(self, height: int, width: int) -> int:
+        """Several on a GPU, which a pair of small frames does not fill; a CPU gains nothing."""
+        return 1 if device().type == "cpu" else max(1, min(PAIRS, PIXELS // (height * width)))
+
+    def devices(self, processes: int) -> list[str]:
+        """A GPU for each process; without GPUs, the CPU for all."""
+        return devices()[:processes] if device().type == "cuda" else [str(device())] * processes
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return self.between([first, second])[0]
+
+    def between(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """All pairs in one batch."""
         import torch
 
-        height, width = first.shape[:2]
+        height, width = frames[0].shape[:2]
         down, right = (max(-side % RAFT_STRIDE, RAFT_SMALLEST - side) for side in (height, width))
         device = next(self.model.parameters()).device
-        padded = [np.pad(frame, ((0, down), (0, right), (0, 0)), mode="edge") for frame in (first, second)]
-        tensors = [torch.from_numpy(frame).permute(2, 0, 1)[None].to(device) for frame in padded]
+        padded = [np.pad(frame, ((0, down), (0, right), (0, 0)), mode="edge") for frame in frames]
+        batch = torch.from_numpy(np.stack(padded)).permute(0, 3, 1, 2).to(device)
         with torch.inference_mode():
-            flow = self.infer(*tensors)
-        return flow[0, :, :height, :width].float().cpu().numpy()
+            flow = self.infer(batch[:-1], batch[1:])
+        return list(flow[:, :, :height, :width].float().cpu().numpy())
 
 
 class TorchvisionRaft(Network):
@@ -174,7 +204,7 @@ class TorchvisionRaft(Network):
         return network
 
     def infer(self, first: Any, second: Any) -> Any:
-        """Two frames (1, 3, H, W) → flow (1, 2, H, W), pixels per frame."""
+        """Frames (n, 3, H, W), and those after them → flow (n, 2, H, W), pixels per frame."""
         return self.model(*self.published.DEFAULT.transforms()(first, second))[-1]  # the last refinement
 
 
@@ -204,12 +234,14 @@ class PtlflowModel(Network):
         return ptlflow.get_model(self.key, ckpt_path=self.weights)
 
     def infer(self, first: Any, second: Any) -> Any:
-        """Two frames (1, 3, H, W) → flow (1, 2, H, W), pixels per frame."""
+        """Frames (n, 3, H, W), and those after them → flow (n, 2, H, W), pixels per frame."""
+        import torch
         from ptlflow.utils.io_adapter import IOAdapter
 
-        pair = [frame[0].permute(1, 2, 0).flip(-1).cpu().numpy() for frame in (first, second)]
-        adapter = IOAdapter(self.model.output_stride, pair[0].shape[:2], cuda=first.is_cuda)
-        inputs = adapter.prepare_inputs(pair)
+        pairs = torch.stack([first, second], dim=1).flip(2).permute(0, 1, 3, 4, 2).cpu().numpy()
+        adapter = IOAdapter(self.model.output_stride, pairs.shape[2:4], cuda=first.is_cuda)
+        prepared = [adapter.prepare_inputs(list(pair)) for pair in pairs]
+        inputs = {name: torch.cat([one[name] for one in prepared]) for name in prepared[0]}
         return adapter.unscale(self.model(inputs))["flows"][:, 0]
 
 
@@ -232,16 +264,17 @@ def estimator(settings: Flow) -> Estimator:
 
 
 def flows(estimate: Estimator, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """n uint8 RGB frames (H, W, 3) → n float32 flows (2, H, W) in pixels, with two frames in memory."""
+    """n uint8 RGB frames (H, W, 3) → n float32 flows (2, H, W) in pixels, with few frames in memory."""
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
         return
-    flow = np.zeros((2, *first.shape[:2]), np.float32)
-    for second in frames:
-        flow = estimate(first, second)
-        yield flow
-        first = second
+    size = first.shape[:2]
+    flow = np.zeros((2, *size), np.float32)
+    while following := list(islice(frames, estimate.pairs_at_once(*size))):
+        for flow in estimate.between([first, *following]):  # noqa: B007  the last one is used below
+            yield flow
+        first = following[-1]
     yield flow
 
 

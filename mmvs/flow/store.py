@@ -24,6 +24,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ class FlowStore:
     def compute(self, videos: Mapping[str, str | Path], workers: int = 1, progress: bool = True) -> Summary:
         """Compute the flow of every video (id → path) that has none, or a stale or corrupt one.
 
-        workers  processes; 1: this one alone
+        workers  processes; 1: this one alone. A network has one a GPU, at most
 
         A video that fails does not stop the others. An interrupt loses no finished video. Raises FlowError
         before it starts where the estimator cannot be built or the disk is too small.
@@ -145,7 +146,8 @@ class FlowStore:
             return summary
         self._need_disk(todo)
         self.estimator.model  # noqa: B018  fails here once, not once for every video
-        results = self._in_processes(todo, workers) if workers > 1 else self._one_by_one(todo)
+        devices = self.estimator.devices(min(workers, len(todo)))
+        results = self._in_processes(todo, devices) if len(devices) > 1 else self._one_by_one(todo)
         name, done = f"flow ({self.estimator.name})", len(videos) - len(todo)
         bar = progress_bar(total=len(videos), initial=done, desc=name, unit="video", disable=not progress)
         try:
@@ -278,12 +280,14 @@ class FlowStore:
                 yield video_id, error
 
     def _in_processes(
-        self, videos: Mapping[str, str | Path], workers: int
+        self, videos: Mapping[str, str | Path], devices: Sequence[str]
     ) -> Generator[tuple[str, bool | Exception], None, None]:
         # "spawn", as a forked child of a process that has used CUDA or OpenMP can hang
-        pool = ProcessPoolExecutor(
-            max(1, min(workers, len(videos))), multiprocessing.get_context("spawn"), _start, (self,)
-        )
+        context = multiprocessing.get_context("spawn")
+        free = context.SimpleQueue()
+        for device in devices:
+            free.put(device)
+        pool = ProcessPoolExecutor(len(devices), context, _start, (self, free))
         try:
             futures: dict[Future[bool], str] = {pool.submit(_ensure, *one): one[0] for one in videos.items()}
             for future in as_completed(futures):
@@ -322,10 +326,11 @@ def _identity(video_path: str | Path) -> dict[str, Any]:
 _store: FlowStore | None = None  # of a worker process: its model is built once, not for every video
 
 
-def _start(store: FlowStore) -> None:
+def _start(store: FlowStore, free: SimpleQueue[str]) -> None:
+    """Set a worker up; free: devices that no worker has taken."""
     global _store
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides: a video that has begun is finished
-    store.estimator.use_one_thread()
+    store.estimator.settle(free.get())
     _store = store
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,14 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mmvs.model.attention import Attention
+
+
+def matrix_products(device: torch.device, precision: torch.dtype) -> AbstractContextManager:
+    """A block in which a network's matrix products have this precision; as it is for float32.
+
+    Halves are faster on devices that have them, and change masks a little (`python -m benchmarks.precision`).
+    """
+    return nullcontext() if precision == torch.float32 else torch.autocast(device.type, precision)
 
 
 def ready_for_inference(network: nn.Module) -> nn.Module:

@@ -10,13 +10,13 @@ window, too. Only the decision is left for each pair of frame and sentence.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from mmvs.model.inference import matrix_products
 from mmvs.model.network import Network, Related
 from mmvs.schema import Observed, Sentences
 from mmvs.video.files import window
@@ -79,7 +79,7 @@ class Streaming:
     def _observe(self, chunk: list[Picture], first: int) -> None:
         device = self.sentences.words.device
         frames, flow = (torch.stack(part).to(device) for part in zip(*chunk, strict=True))
-        with self._precision(device):
+        with matrix_products(device, self.precision):
             observed = self.network.observe(frames, flow, valid=self.valid)
             tops = observed.tops
             if self.relates:
@@ -129,7 +129,7 @@ class Streaming:
             )
             part = Sentences(*repeated)
             of_clip = torch.arange(clips, device=part.words.device).repeat_interleave(asked)
-            with self._precision(part.words.device):
+            with matrix_products(part.words.device, self.precision):
                 if self.relates:
                     # (B, T, N, ...) → (B * n, T, ...)
                     related = (top[:, :, done : done + asked].transpose(1, 2).flatten(0, 1) for top in tops)
@@ -143,8 +143,3 @@ class Streaming:
             done += asked
             answers.append(torch.sigmoid(logits[:, 0].float()).unflatten(0, (clips, -1)).cpu())
         return torch.cat(answers, dim=1)
-
-    def _precision(self, device: torch.device) -> AbstractContextManager:
-        if self.precision == torch.float32:
-            return nullcontext()
-        return torch.autocast(device.type, self.precision)

@@ -136,6 +136,7 @@ def _trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the loaders give every process its share
         deterministic=t.deterministic,
+        benchmark=not t.deterministic,  # clips have one size: cuDNN looks for its fastest kernels once
         gradient_clip_val=t.clip,
         precision=precision(t.precision),
         **processes.layout(),

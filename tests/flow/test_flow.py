@@ -13,7 +13,7 @@ import pytest
 
 import mmvs.flow.store
 from mmvs.config import Flow
-from mmvs.flow.estimators import FlowError, endpoint_error, estimator, flows
+from mmvs.flow.estimators import Dis, FlowError, endpoint_error, estimator, flows
 from mmvs.flow.store import STEPS, FlowStore
 from mmvs.video.files import write_video
 
@@ -28,6 +28,20 @@ def moving(frames: int, u: int, v: int, height: int = 64, width: int = 80) -> np
     picture = textured(height + 64, width + 64)
     starts = [(32 - v * t, 32 - u * t) for t in range(frames)]
     return np.stack([picture[y : y + height, x : x + width] for y, x in starts])
+
+
+class Settled(Dis):
+    """DIS that leaves a file named after its device."""
+
+    def __init__(self, folder):
+        super().__init__(Flow())
+        self.folder = folder
+
+    def devices(self, processes):
+        return [f"one-{number}" for number in range(processes)]
+
+    def settle(self, device):
+        (self.folder / device).touch(exist_ok=False)
 
 
 @pytest.fixture
@@ -142,6 +156,41 @@ def test_ptlflow_raft_runs_with_random_weights():
     assert np.array_equal(flow, pickle.loads(pickle.dumps(estimate))(*frames))
     with pytest.raises(FlowError, match="raft_small"):
         estimator(Flow(estimator="ptlflow:raft_smal"))
+
+
+@pytest.mark.parametrize("name", ["raft_small", "ptlflow:raft_small"])
+def test_pairs_together_flow_as_one_by_one(name, monkeypatch):
+    if name.startswith("ptlflow"):
+        pytest.importorskip("ptlflow")
+    estimate, frames = estimator(Flow(estimator=name, weights="random")), moving(5, 2, 1)
+    one_by_one = np.stack(list(flows(estimate, frames)))
+    sizes = []
+    between = estimate.between
+    monkeypatch.setattr(estimate, "between", lambda some: sizes.append(len(some)) or between(some))
+    monkeypatch.setattr(estimate, "pairs_at_once", lambda height, width: 3)
+    assert np.allclose(list(flows(estimate, frames)), one_by_one, atol=1e-3)
+    assert sizes == [4, 2]
+
+
+def test_a_network_takes_one_process_a_gpu_and_few_pairs_of_large_frames(monkeypatch):
+    raft, dis = estimator(Flow(estimator="raft_small", weights="random")), estimator(Flow())
+    assert raft.devices(3) == dis.devices(3) == ["cpu"] * 3
+    assert raft.pairs_at_once(64, 64) == 1
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert raft.devices(8) == ["cuda:0", "cuda:1"] and raft.devices(1) == ["cuda:0"]
+    assert dis.devices(3) == ["cpu"] * 3
+    assert [raft.pairs_at_once(*size) for size in ((240, 320), (480, 854), (720, 1280))] == [8, 2, 1]
+    monkeypatch.setenv("WORLD_SIZE", "2")  # under torchrun, the others have GPUs of their own
+    assert raft.devices(8) == ["cuda:0"]
+
+
+def test_workers_share_the_devices(store, video, tmp_path, monkeypatch):
+    """Each worker settles on a device that no other has."""
+    monkeypatch.setattr(store, "estimator", Settled(tmp_path))
+    videos = {f"clip{number}": video for number in range(4)}
+    assert store.compute(videos, workers=2, progress=False).computed == 4
+    assert sorted(path.name for path in tmp_path.glob("one-*")) == ["one-0", "one-1"]
 
 
 def test_an_unknown_estimator_lists_what_exists():

@@ -67,3 +67,19 @@ def test_a_folder_that_cannot_be_written_goes_without(store, video, monkeypatch)
     monkeypatch.setattr("mmvs.flow.stamps.write_text", full)
     os.utime(store.path("clip"), ns=(1, 1))
     assert store.compute({"clip": video}, progress=False).skipped == 1
+
+
+def test_parts_of_a_folder_keep_the_stamps_of_each_other(store, video, monkeypatch):
+    """Another process writes stamps while this one computes."""
+    other = FlowStore(store.root, store.estimator)
+    content = FlowStore._content
+
+    def meanwhile(self, path):
+        if self is store:
+            assert other.compute({"theirs": video}, progress=False).computed == 1
+        return content(self, path)
+
+    monkeypatch.setattr(FlowStore, "_content", meanwhile)
+    assert store.compute({"mine": video}, progress=False).computed == 1
+    monkeypatch.setattr(FlowStore, "is_good", lambda *_: pytest.fail("was read"))
+    assert store.compute(dict.fromkeys(("clip", "mine", "theirs"), video), progress=False).skipped == 3
