@@ -1,6 +1,7 @@
 """One table of networks: a name → the network, and the objective that trains it.
 
-The parameters of each, with their defaults: a class in mmvs/config.py, and its line in EXPERIMENTS there.
+The parameters of each, with their defaults: a class in mmvs/config/network.py, and its line in EXPERIMENTS
+of mmvs/config/experiments.py.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import tiny
 import yaml
 from own_videos import FRAMES, SIZE
 
-from mmvs import config
 from mmvs.config import ROOT
 
 TEXT = (ROOT / "docs" / "your-data.md").read_text()
@@ -34,7 +33,7 @@ def place(tmp_path, monkeypatch):
     values["training"] |= {"steps": 2, "batch": 2, "warmup": 1, "validate_every": 2}
     (tmp_path / "params").mkdir()
     (tmp_path / "params" / "own.yaml").write_text(yaml.safe_dump(values))
-    monkeypatch.setattr(config, "ROOT", tmp_path)
+    monkeypatch.setattr("mmvs.config.part.ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -236,12 +236,12 @@ def test_a_name_that_does_not_exist_is_refused_with_those_that_do(run, name):
 
 
 def test_a_family_without_a_root_lies_in_its_default_folder(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "ROOT", tmp_path)  # where nothing lies yet
+    monkeypatch.setattr("mmvs.config.part.ROOT", tmp_path)  # where nothing lies yet
     data = run.data.model_copy(update={"roots": {}, "evaluate_on": ["jhmdb", "hidden-test"]})
     assert catalogue.roots(data) == {
-        "moving_shapes": config.ROOT / "data/moving_shapes",
-        "jhmdb": config.ROOT / "data/jhmdb-sentences",
-        "hidden": config.ROOT / "data/hidden",
+        "moving_shapes": tmp_path / "data/moving_shapes",
+        "jhmdb": tmp_path / "data/jhmdb-sentences",
+        "hidden": tmp_path / "data/hidden",
     }
 
 
