@@ -33,7 +33,6 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 
 METHOD = "video+flow"  # the method's own system
 
-
 # Parameters that change no weight.
 INDIFFERENT: dict[str, list[str]] = {
     "data": ["roots", "evaluate_on", "jhmdb_samples", "pictures", "workers", "cache", "cache_root"],
@@ -79,9 +78,8 @@ class Training(Part):
     weight_decay: float = Field(0.01, ge=0)
     warmup: int = Field(1000, ge=0)  # steps
     clip: float = Field(1.0, gt=0)  # gradient norm
-    skip_nonfinite: int = Field(
-        0, ge=0
-    )  # so many batches may have a loss that is no number: they are left out
+    # So many batches may have a loss that is no number: they are left out.
+    skip_nonfinite: int = Field(0, ge=0)
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     threads: int | None = Field(None, ge=1)  # of torch; None: torch's choice
     deterministic: bool = False  # on a GPU: the same weights at every run, more slowly (docs/reliability.md)
