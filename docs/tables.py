@@ -5,6 +5,7 @@ A test holds that the pages have these very lines.
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -109,7 +110,20 @@ def of_results() -> list[str]:
 
 
 def of_budgets() -> list[str]:
-    """Systems by steps and part of the videos that they were trained with: all sentences, and order."""
+    """Systems by steps, on all videos."""
+    return _of_systems(lambda frame: frame["share"] == 1, lambda steps, share: f"{steps:,} steps")
+
+
+def of_shares() -> list[str]:
+    """Systems by the part of the videos that they were trained on, in as many steps."""
+    return _of_systems(
+        lambda frame: frame["steps"].isin(frame.loc[frame["share"] < 1, "steps"]),
+        lambda steps, share: f"{share:.0%} of the videos",
+    )
+
+
+def _of_systems(chosen: Callable[[pd.DataFrame], pd.Series], name: Callable[[int, float], str]) -> list[str]:
+    """Rows of systems, and what flow adds, by chosen budgets and their names: all sentences, and order."""
     content, _ = own_budget()
     lines: list[str] = []
     for head, kind, measure in (
@@ -117,16 +131,17 @@ def of_budgets() -> list[str]:
         ("temporal-order, right object selected", "temporal-order", SELECTION),
     ):
         frame = tables.system_cells(content, TEST, measure)
-        frame = frame[frame["kind"] == kind]
+        frame = frame[(frame["kind"] == kind) & chosen(frame)]
         wide = frame.groupby(["steps", "share", "system"])["value"].agg(lambda own: spread(list(own)))
-        budgets = sorted({key[:2] for key in wide.index}, key=lambda one: (-one[1], one[0]))
-        names = [f"{n:,} steps" + f", {share:g} of the videos" * (share < 1) for n, share in budgets]
-        lines += [f"| {head} | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
+        budgets = sorted({key[:2] for key in wide.index})
+        lines += [f"| {head} | {' | '.join(name(*budget) for budget in budgets)} |"]
+        lines += ["|---|" + "---:|" * len(budgets)]
         for label, system in SYSTEMS.items():
             values = (wide.get((*budget, system), "") for budget in budgets)
             lines.append(f"| {label} | {' | '.join(values)} |")
-        worth = tables.worth_of_flow(frame)
-        gains = {(steps, share): gain(row) for (steps, share, _), row in worth.iterrows()}
+        gains = {
+            (steps, share): gain(row) for (steps, share, _), row in tables.worth_of_flow(frame).iterrows()
+        }
         lines += [f"| what flow adds | {' | '.join(gains.get(budget, '') for budget in budgets)} |", ""]
     return lines[:-1]
 
@@ -148,7 +163,7 @@ def of_ladder() -> list[str]:
 
 def of_pages() -> list[str]:
     """All tables of docs/results.md."""
-    return [*of_results(), "", *of_budgets(), "", *of_ladder()]
+    return [*of_results(), "", *of_budgets(), "", *of_shares(), "", *of_ladder()]
 
 
 PAGES = {"README.md": of_readme, "docs/results.md": of_pages}
