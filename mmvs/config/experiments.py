@@ -100,7 +100,7 @@ class Training(Part):
 
 
 class Evaluation(Part):
-    """How a probability becomes a mask; in training, of the held-out videos that choose the checkpoint."""
+    """How a probability becomes a mask. It also scores the held-out videos, which choose the checkpoint."""
 
     threshold: float = Field(0.5, gt=0, lt=1)
     relative: bool = False  # True: a share of the frame's maximum, as the published code does
