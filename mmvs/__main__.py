@@ -556,7 +556,8 @@ def _experiment(
     """The experiment of a params file, with what is given in place of the file's own."""
     from mmvs import config
 
-    experiment = config.load(params)
+    parameters = config.read(params)
+    experiment, plan = parameters.experiment, parameters.ladder
     seed = experiment.seed if seed is None else seed
     if system is None and (steps, share) != (None, None):
         raise config.ConfigError("--steps and --share go with --system; else set training.steps in the file")
@@ -565,8 +566,8 @@ def _experiment(
             raise config.ConfigError("give --rung or --system, not both")
         own = experiment.training
         share = own.share if share is None else share
-        return experiment.as_system(system, steps or own.steps, share, seed)
-    return experiment.on_rung(rung, seed) if rung else experiment.model_copy(update={"seed": seed})
+        return plan.as_system(experiment, system, steps or own.steps, share, seed)
+    return plan.on_rung(experiment, rung, seed) if rung else experiment.model_copy(update={"seed": seed})
 
 
 def _train(experiment: Any, quiet: bool) -> Any:

@@ -178,21 +178,15 @@ def _result(
     )
 
 
-def ladder(
-    experiment: Experiment,
-    rungs: list[str],
-    seeds: list[int],
-    train_missing: bool = True,
-    progress: bool = True,
-) -> Ladder:
-    """Every rung of the ablation ladder with every seed → `ladder.json`: {rung: {seed: scores}}.
+def ladder(experiment: Experiment, plan: LadderPlan, progress: bool = True) -> Ladder:
+    """Every rung of the plan's ablation ladder with every seed → `ladder.json`: {rung: {seed: scores}}.
 
     Reads the cells that have scores, and trains the others (or leaves them out, with `train_missing` False):
     a broken ladder goes on where it stopped.
     """
     cells: Ladder = {}
-    for rung, seed in product(rungs, seeds):
-        if result := _cell(experiment.on_rung(rung, seed), train_missing, progress):
+    for rung, seed in product(plan.rungs, plan.seeds):
+        if result := _cell(plan.on_rung(experiment, rung, seed), plan.train_missing, progress):
             cells.setdefault(rung, {})[str(seed)] = result.scores
     write_json(RunFolder.of(experiment).ladder, cells)
     return cells
@@ -207,7 +201,7 @@ def explicit_motion(experiment: Experiment, plan: LadderPlan, progress: bool = T
     cells: ExplicitMotion = {}
     beside = [RunFolder(experiment.folder.parent / run) for run in plan.compare]
     for system, (steps, share), seed in product(plan.systems, plan.budgets, plan.seeds):
-        cell = experiment.as_system(system, steps, share, seed)
+        cell = plan.as_system(experiment, system, steps, share, seed)
         if result := _cell(cell, plan.train_missing, progress, beside):
             of_system = cells.setdefault(system, {}).setdefault(budget(steps, share), {})
             of_system[str(seed)] = result.scores

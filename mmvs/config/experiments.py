@@ -88,6 +88,11 @@ class Training(Part):
     validation_clips: int = Field(64, ge=1)  # drawn from the training videos and kept out of training
     hold_out: Literal["videos", "frames"] = "videos"  # validation: whole videos, or each video's last frames
 
+    def at_rate(self, rate: float | None) -> Training:
+        """The same, with one rate of all parts of the network; None: as it is."""
+        names = ("rate", "backbone_rate", "language_rate") if rate is not None else ()
+        return self.model_copy(update=dict.fromkeys(names, rate))
+
     @model_validator(mode="after")
     def _fits_together(self) -> Training:
         if self.share < 1 and self.hold_out == "frames":
@@ -136,8 +141,10 @@ class Experiment(Part):
         """Where this run's results live: `reports/<run>`."""
         return resolve(self.reports) / self.run
 
-    def on_rung(self, rung: str, seed: int) -> Experiment:
-        """The same experiment on one rung of the ladder; itself when it already is that rung and seed.
+    def on_rung(self, rung: str, seed: int, rate: float | None = None) -> Experiment:
+        """The same experiment on one rung of the ladder; itself when it already is that rung, seed and rate.
+
+        rate  of all parts of the network; None: the experiment's own
 
         Where nothing but the seed differs, it is the one that `as_system` gives: nothing is trained twice.
         """
@@ -147,29 +154,32 @@ class Experiment(Part):
             raise ConfigError(
                 f"rung '{rung}': the ladder is of the multimodal network, not of '{self.model.name}'"
             )
-        switches = LADDER[rung]
-        if seed == self.seed and all(getattr(self.model, name) == value for name, value in switches.items()):
+        model, training = self.model.model_copy(update=LADDER[rung]), self.training.at_rate(rate)
+        if (model, training, seed) == (self.model, self.training, self.seed):
             return self
-        model = self.model.model_copy(update=switches)
-        if model == self.model == self.model.model_copy(update=SYSTEMS[METHOD]):
-            return self.as_system(METHOD, self.training.steps, self.training.share, seed)
-        return self.model_copy(
-            update={"run": f"{self.run}/ladder/{rung}/{seed}", "seed": seed, "model": model}
-        )
+        if model == self.model == self.model.model_copy(update=SYSTEMS[METHOD]) and training == self.training:
+            return self.as_system(METHOD, training.steps, training.share, seed)
+        run = f"{self.run}/ladder/{rung}/{seed}"
+        return self.model_copy(update={"run": run, "seed": seed, "model": model, "training": training})
 
-    def as_system(self, system: str, steps: int, share: float, seed: int) -> Experiment:
+    def as_system(
+        self, system: str, steps: int, share: float, seed: int, rate: float | None = None
+    ) -> Experiment:
         """The same experiment with a system's inputs, trained for `steps` on a share of the training videos.
 
+        rate  of all parts of the network; None: the experiment's own
+
         Warm-up and the steps between validations keep their share of the steps. Itself when it already is all
-        that. ConfigError where there is no such system, or steps and share make no training.
+        that. ConfigError where there is no such system, or steps, share and rate make no training.
         """
         if system not in SYSTEMS:
             raise ConfigError(f"unknown system '{system}': there are {', '.join(SYSTEMS)}")
         if not isinstance(self.model, Multimodal):
             raise ConfigError(f"systems are of the multimodal network, not of '{self.model.name}'")
-        own = self.training
+        own = self.training.at_rate(rate)
         model = self.model.model_copy(update=SYSTEMS[system])
-        if (model, steps, share, seed) == (self.model, own.steps, own.share, self.seed):
+        wanted = own.model_copy(update={"steps": steps, "share": share})
+        if (model, wanted, seed) == (self.model, self.training, self.seed):
             return self
         warmup, validate_every = (
             round(count * steps / own.steps) for count in (own.warmup, own.validate_every)

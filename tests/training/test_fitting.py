@@ -12,7 +12,7 @@ import torch
 
 from mmvs import evaluation
 from mmvs.answers import examples, track
-from mmvs.config import ConfigError, Experiment, experiment
+from mmvs.config import ConfigError, Experiment, LadderPlan, experiment
 from mmvs.data.catalogue import prepare
 from mmvs.evaluation import evaluate, ladder
 from mmvs.flow.estimators import FlowError
@@ -198,12 +198,13 @@ def test_examples_and_track_show_what_was_scored(run, trained):
 
 def test_ladder_trains_what_is_missing_and_reads_the_rest(run, trained, monkeypatch):
     evaluate(trained, progress=False)
-    assert ladder(run, ["B", "B+M+T+L+A"], [0], train_missing=False).keys() == {"B+M+T+L+A"}
-    cells = ladder(run, ["B", "B+M+T+L+A"], [0], progress=False)
+    plan = LadderPlan(rungs=["B", "B+M+T+L+A"], seeds=[0])
+    assert ladder(run, plan.model_copy(update={"train_missing": False})).keys() == {"B+M+T+L+A"}
+    cells = ladder(run, plan, progress=False)
     assert cells == json.loads((run.folder / "ladder.json").read_text())
     assert cells["B"]["0"]["moving_shapes-test"]["all"]["samples"] > 0
     monkeypatch.setattr(evaluation, "fit", lambda *_: pytest.fail("trained again"))
-    assert ladder(run, ["B", "B+M+T+L+A"], [0], progress=False) == cells
+    assert ladder(run, plan, progress=False) == cells
 
 
 def test_a_corrupt_metrics_file_is_computed_anew(run, trained):
