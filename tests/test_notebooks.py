@@ -85,6 +85,7 @@ def test_a_params_file_is_exactly_its_experiment(path):
     ladder, question = config.LadderPlan(**values.get("ladder", {})), config.Question(**values.get("ask", {}))
     exactly = config.Parameters(config.load(path), ladder, question)
     assert config.parameters(injected(**values)) == exactly
+    assert json.dumps(values, sort_keys=True), "as papermill keeps them in the page"
 
 
 def test_a_record_from_elsewhere_stands_for_itself():

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
-from mmvs.config.experiments import LADDER, SYSTEMS, Experiment, experiment
+from mmvs.config.experiments import SYSTEMS, Experiment, experiment
 from mmvs.config.part import ConfigError, Part, hint, refusal, resolve
 from mmvs.files import regular
 
@@ -41,8 +41,9 @@ class LadderPlan(Part):
     systems: list[str] = list(SYSTEMS)  # what they are given of time, each trained with all `seeds`
     steps: list[int] = []  # how long; on all videos
     shares: list[float] = []  # of the training videos; for the middle one of `steps`
-    # Of trainings of so many steps, and of rungs: a rate of all parts, where it is not the experiment's own.
-    rates: dict[int | str, Annotated[float, Field(gt=0)]] = {}
+    # One rate of all parts, where it is not the experiment's own: of systems by their steps, of all rungs.
+    rates: dict[int, Annotated[float, Field(gt=0)]] = {}
+    rung_rate: float | None = Field(None, gt=0)
 
     @property
     def budgets(self) -> list[tuple[int, float]]:
@@ -51,22 +52,14 @@ class LadderPlan(Part):
         return [(steps, 1.0) for steps in self.steps] + [(middle, share) for share in self.shares if middle]
 
     def on_rung(self, experiment: Experiment, rung: str, seed: int) -> Experiment:
-        """`Experiment.on_rung`, at the rate that the plan has for this rung."""
-        return experiment.on_rung(rung, seed, self.rates.get(rung))
+        """`Experiment.on_rung`, at the rate that the plan has for rungs."""
+        return experiment.on_rung(rung, seed, self.rung_rate)
 
     def as_system(
         self, experiment: Experiment, system: str, steps: int, share: float, seed: int
     ) -> Experiment:
         """`Experiment.as_system`, at the rate that the plan has for so many steps."""
         return experiment.as_system(system, steps, share, seed, self.rates.get(steps))
-
-    @field_validator("rates")
-    @classmethod
-    def _are_of_steps_and_rungs(cls, rates: dict[int | str, float]) -> dict[int | str, float]:
-        for key in rates:
-            if isinstance(key, str) and key not in LADDER:
-                raise ValueError(f"'{key}' is neither a number of steps nor a rung: {', '.join(LADDER)}")
-        return rates
 
 
 class Question(Part):
