@@ -14,16 +14,12 @@ WITHOUT_FLOW = "moving_shapes_no_flow"
 FULL = list(LADDER)[-1]
 PARAMETERS = read(f"params/{MAIN}.yaml")
 OWN, PLAN = PARAMETERS.experiment, PARAMETERS.ladder
-# The top of the ladder is the method with all its inputs: unless the plan has another rate for rungs, it is
-# MAIN itself, and cells of `make motion`.
-TOP_IS_MAIN = FULL in PLAN.rungs and PLAN.rung_rate is None
-CELLS = [
-    f"{rung}/{seed}" for rung in PLAN.rungs for seed in PLAN.seeds if not (rung == FULL and TOP_IS_MAIN)
-]
+CELLS = [f"{rung}/{seed}" for rung in PLAN.rungs for seed in PLAN.seeds if rung != FULL]
+# The top of the ladder is the method with all its inputs: MAIN itself, and cells of `make motion`.
 TOP = [
     f"{METHOD}/{OWN.training.steps}-{OWN.training.share:g}/{seed}"
     for seed in PLAN.seeds
-    if TOP_IS_MAIN and seed != OWN.seed
+    if FULL in PLAN.rungs and seed != OWN.seed
 ]
 # system/steps-share/seed of `make motion`, but for two that are runs of their own.
 SYSTEM_CELLS = [

@@ -557,7 +557,7 @@ def _experiment(
     from mmvs import config
 
     parameters = config.read(params)
-    experiment, plan = parameters.experiment, parameters.ladder
+    experiment = parameters.experiment
     seed = experiment.seed if seed is None else seed
     if system is None and (steps, share) != (None, None):
         raise config.ConfigError("--steps and --share go with --system; else set training.steps in the file")
@@ -566,8 +566,8 @@ def _experiment(
             raise config.ConfigError("give --rung or --system, not both")
         own = experiment.training
         share = own.share if share is None else share
-        return plan.as_system(experiment, system, steps or own.steps, share, seed)
-    return plan.on_rung(experiment, rung, seed) if rung else experiment.model_copy(update={"seed": seed})
+        return parameters.ladder.as_system(experiment, system, steps or own.steps, share, seed)
+    return experiment.on_rung(rung, seed) if rung else experiment.model_copy(update={"seed": seed})
 
 
 def _train(experiment: Any, quiet: bool) -> Any:

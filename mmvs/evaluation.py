@@ -186,7 +186,7 @@ def ladder(experiment: Experiment, plan: LadderPlan, progress: bool = True) -> L
     """
     cells: Ladder = {}
     for rung, seed in product(plan.rungs, plan.seeds):
-        if result := _cell(plan.on_rung(experiment, rung, seed), plan.train_missing, progress):
+        if result := _cell(experiment.on_rung(rung, seed), plan.train_missing, progress):
             cells.setdefault(rung, {})[str(seed)] = result.scores
     write_json(RunFolder.of(experiment).ladder, cells)
     return cells

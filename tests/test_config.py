@@ -332,7 +332,7 @@ def test_budgets_of_a_plan():
 
 def test_a_plan_has_rates_of_some_trainings():
     base = config.experiment(run="x", training={"steps": 900, "rate": 0.1, "backbone_rate": 0.2})
-    plan = config.LadderPlan(rates={300: 0.4}, rung_rate=0.1)
+    plan = config.LadderPlan(rates={300: 0.4})
 
     def rates(cell):
         return cell.training.rate, cell.training.backbone_rate, cell.training.language_rate
@@ -341,10 +341,6 @@ def test_a_plan_has_rates_of_some_trainings():
         assert rates(plan.as_system(base, system, 300, share, 2)) == (0.4, 0.4, 0.4)
     assert plan.as_system(base, "video+flow", 900, 1.0, 0) is base
     assert plan.as_system(base, "image", 400, 1.0, 0) == base.as_system("image", 400, 1.0, 0)
-    assert rates(plan.on_rung(base, "B", 0)) == (0.1, 0.1, 0.1)
-    assert config.LadderPlan().on_rung(base, "B+M", 0) == base.on_rung("B+M", 0)
-    top = plan.on_rung(base, "B+M+T+L+A", 0)
-    assert top.run == "x/ladder/B+M+T+L+A/0" and rates(top) == (0.1, 0.1, 0.1), "not the run itself"
     with pytest.raises(config.ConfigError, match="rates"):
         config.parameters({"ladder": {"rates": {900: -1}}})
 

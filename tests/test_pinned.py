@@ -28,8 +28,7 @@ def test_fingerprints_of_params_files(name):
 @pytest.mark.parametrize("cell", PINNED["rungs"])
 def test_fingerprints_of_the_ladder(cell):
     rung, seed = cell.split("/")
-    parameters = config.read(ROOT / "params" / "moving_shapes.yaml")
-    experiment = parameters.ladder.on_rung(parameters.experiment, rung, int(seed))
+    experiment = config.load(ROOT / "params" / "moving_shapes.yaml").on_rung(rung, int(seed))
     assert experiment.fingerprint() == PINNED["rungs"][cell]
 
 

@@ -141,10 +141,8 @@ class Experiment(Part):
         """Where this run's results live: `reports/<run>`."""
         return resolve(self.reports) / self.run
 
-    def on_rung(self, rung: str, seed: int, rate: float | None = None) -> Experiment:
-        """The same experiment on one rung of the ladder; itself when it already is that rung, seed and rate.
-
-        rate  of all parts of the network; None: the experiment's own
+    def on_rung(self, rung: str, seed: int) -> Experiment:
+        """The same experiment on one rung of the ladder; itself when it already is that rung and seed.
 
         Where nothing but the seed differs, it is the one that `as_system` gives: nothing is trained twice.
         """
@@ -154,13 +152,13 @@ class Experiment(Part):
             raise ConfigError(
                 f"rung '{rung}': the ladder is of the multimodal network, not of '{self.model.name}'"
             )
-        model, training = self.model.model_copy(update=LADDER[rung]), self.training.at_rate(rate)
-        if (model, training, seed) == (self.model, self.training, self.seed):
+        model = self.model.model_copy(update=LADDER[rung])
+        if (model, seed) == (self.model, self.seed):
             return self
-        if model == self.model == self.model.model_copy(update=SYSTEMS[METHOD]) and training == self.training:
-            return self.as_system(METHOD, training.steps, training.share, seed)
+        if model == self.model == self.model.model_copy(update=SYSTEMS[METHOD]):
+            return self.as_system(METHOD, self.training.steps, self.training.share, seed)
         run = f"{self.run}/ladder/{rung}/{seed}"
-        return self.model_copy(update={"run": run, "seed": seed, "model": model, "training": training})
+        return self.model_copy(update={"run": run, "seed": seed, "model": model})
 
     def as_system(
         self, system: str, steps: int, share: float, seed: int, rate: float | None = None

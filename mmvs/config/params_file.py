@@ -41,19 +41,13 @@ class LadderPlan(Part):
     systems: list[str] = list(SYSTEMS)  # what they are given of time, each trained with all `seeds`
     steps: list[int] = []  # how long; on all videos
     shares: list[float] = []  # of the training videos; for the middle one of `steps`
-    # One rate of all parts, where it is not the experiment's own: of systems by their steps, of all rungs.
-    rates: dict[int, Annotated[float, Field(gt=0)]] = {}
-    rung_rate: float | None = Field(None, gt=0)
+    rates: dict[int, Annotated[float, Field(gt=0)]] = {}  # of systems by steps; else the experiment's
 
     @property
     def budgets(self) -> list[tuple[int, float]]:
         """Every (steps, share of the training videos) of the plan."""
         middle = sorted(self.steps)[len(self.steps) // 2] if self.steps else 0
         return [(steps, 1.0) for steps in self.steps] + [(middle, share) for share in self.shares if middle]
-
-    def on_rung(self, experiment: Experiment, rung: str, seed: int) -> Experiment:
-        """`Experiment.on_rung`, at the rate that the plan has for rungs."""
-        return experiment.on_rung(rung, seed, self.rung_rate)
 
     def as_system(
         self, experiment: Experiment, system: str, steps: int, share: float, seed: int

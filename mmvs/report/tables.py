@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mmvs.config import LADDER, SYSTEMS, Experiment, LadderPlan
+from mmvs.config import LADDER, SYSTEMS, Experiment
 from mmvs.run_folder import ExplicitMotion, Ladder, Result, RunFolder
 from mmvs.shapes.language import TEMPORAL
 
@@ -215,20 +215,18 @@ def best_pair(table: pd.DataFrame) -> list[int]:
     return pairs.loc[pairs["video_id"] == weaker.iloc[0]["video_id"], "index"].tolist()
 
 
-def ladder_provenance(experiment: Experiment, plan: LadderPlan, ladder: Ladder) -> pd.DataFrame:
+def ladder_provenance(experiment: Experiment, ladder: Ladder) -> pd.DataFrame:
     """Where the cells of a ladder came from, one row each.
 
-    experiment, plan  whose ladder this is
+    experiment  whose ladder this is
     """
     rows = {}
     for rung, seeds in ladder.items():
         for seed in seeds:
-            cell = plan.on_rung(experiment, rung, int(seed))
-            result = RunFolder.of(cell).result()
+            result = RunFolder.of(experiment.on_rung(rung, int(seed))).result()
             origin = result.provenance
             rows[rung, seed] = {
                 "steps": result.steps,
-                "rate": cell.training.rate,
                 "parameters": result.parameters,
                 "training, min": round(origin.wall_seconds.get("training", np.nan) / 60, 1),
                 "device": origin.device,

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from mmvs.config import LADDER, ROOT, LadderPlan, experiment
+from mmvs.config import LADDER, ROOT, experiment
 from mmvs.report import charts, cited_scores, pages, pictures, runs, sentence_survey, survey, tables
 from mmvs.report.intervals import Estimate
 from mmvs.run_folder import ReportError, Result
@@ -258,16 +258,10 @@ def test_cells_of_a_ladder_say_where_they_came_from(tmp_path):
     shared = tmp_path / "own" / "explicit_motion" / "video+flow" / str(own.training.steps) / "1"
     write(shared, result(steps=800))
     full = "B+M+T+L+A"
-    cells = {"B": {"1": {}}, full: {"0": {}, "1": {}}}
-    table = tables.ladder_provenance(own, LadderPlan(), cells)
+    table = tables.ladder_provenance(own, {"B": {"1": {}}, full: {"0": {}, "1": {}}})
     assert list(table.index) == [("B", "1"), (full, "0"), (full, "1")]
     assert table["steps"].tolist() == [300, 700, 800], "the run itself, and a cell of explicit motion"
     assert table["training, min"].iloc[0] == 1.5 and table["commit"].iloc[0] == "0123456789+"
-    write(tmp_path / "own" / "ladder" / full / "0", result(steps=900))
-    slow = tables.ladder_provenance(own, LadderPlan(rung_rate=0.25), {full: {"0": {}}})
-    assert slow[["steps", "rate"]].values.tolist() == [[900, 0.25]], (
-        "not the run itself, which has another rate"
-    )
 
 
 def test_verdicts_follow_the_interval():
