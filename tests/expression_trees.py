@@ -6,7 +6,6 @@ for each split a row for each expression.
 
 import json
 import shutil
-import tarfile
 from pathlib import Path
 
 from mmvs.video.files import write_video
@@ -18,8 +17,7 @@ NAMES = ("mevis", "ref-youtube-vos", "ref-davis17")
 
 def unpack(folder: Path) -> dict[str, Path]:
     """Every tree by its name."""
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
+    shutil.unpack_archive(ARCHIVE, folder)
     return {name: folder / name for name in NAMES}
 
 

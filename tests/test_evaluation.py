@@ -1,6 +1,6 @@
 """Evaluation: J and F stand beside mean IoU where every frame of a video is scored, and nowhere else."""
 
-import tarfile
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,8 +14,7 @@ from mmvs.metrics import ScoresOfExpressions, boundary_accuracy, region_similari
 
 @pytest.fixture
 def samples(tmp_path):
-    with tarfile.open(ROOT / "tests" / "scoring" / "trees.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(ROOT / "tests" / "scoring" / "trees.tar.xz", tmp_path)
     return MeViS(tmp_path / "mevis", "valid_u")
 
 

@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import json
 import shutil
-import tarfile
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -221,8 +220,7 @@ def read_expressions(kind: type[ExpressionVideos], folder: Path) -> list[Any]:
 
 
 def make_submission(name: str, folder: Path) -> None:
-    with tarfile.open(SUBMISSIONS) as archive:
-        archive.extractall(folder.parent / "trees", filter="data")
+    shutil.unpack_archive(SUBMISSIONS, folder.parent / "trees")
     for part in (folder.parent / "trees" / name).iterdir():
         shutil.move(part, folder / part.name)
     shutil.rmtree(folder.parent / "trees")

@@ -7,7 +7,6 @@ when `faults` break a submission.
 
 import json
 import shutil
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -43,8 +42,7 @@ class Tree:
 @pytest.fixture(scope="session")
 def trees(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trees")
-    with tarfile.open(Path(__file__).with_name("trees.tar.xz")) as archive:
-        archive.extractall(folder, filter="data")
+    shutil.unpack_archive(Path(__file__).with_name("trees.tar.xz"), folder)
     return folder
 
 
