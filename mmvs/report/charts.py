@@ -251,14 +251,15 @@ def _rung_bars(axis: Axes, cells: pd.DataFrame, rungs: list[str], colours: list[
         values = cells.loc[cells["rung"] == rung, "value"]
         if values.empty:
             continue
-        half = half_width(values)
-        axis.bar(place, values.mean(), color=colour, width=0.75)
+        mean, top = values.mean(), values.max()
+        axis.bar(place, mean, color=colour, width=0.75)
         axis.scatter([place] * len(values), values, s=10, color="black", zorder=3, alpha=0.6)
         if len(values) > 1:  # of one seed there is no interval, not one of no width
-            axis.errorbar(place, values.mean(), half, color="black", capsize=4, lw=1.2)
-        top = max(values.max(), values.mean() + (half if len(values) > 1 else 0))
-        axis.text(place, min(top + 0.015, 1.12), f"{values.mean():.2f}", ha="center", fontsize=8.5)
-    axis.set(ylim=(0, 1.2), yticks=np.linspace(0, 1, 6))  # an interval may reach above 1
+            half = half_width(values)
+            low, top = max(0, mean - half), min(1, mean + half)  # no score lies beyond
+            axis.errorbar(place, mean, [[mean - low], [top - mean]], color="black", capsize=4, lw=1.2)
+        axis.text(place, max(top, values.max()) + 0.015, f"{mean:.2f}", ha="center", fontsize=8.5)
+    axis.set(ylim=(0, 1.1), yticks=np.linspace(0, 1, 6))
     axis.grid(axis="x", visible=False)
 
 

@@ -335,6 +335,14 @@ def test_ladder_has_a_bar_a_rung_with_its_interval():
     assert whisker[:, 1] == pytest.approx([0.3 - 0.248414, 0.3 + 0.248414], abs=1e-6)
 
 
+def test_whiskers_of_a_ladder_end_where_scores_do():
+    (axis,) = charts.ladder(tables.ladder_cells(cells(B=[0.1, 0.9]), "d")).axes  # 0.5 ± 5.08
+    (whisker,) = axis.containers[1].lines[2][0].get_segments()
+    assert whisker[:, 1].tolist() == [0, 1]
+    (label,) = axis.texts
+    assert 1 < label.get_position()[1] < axis.get_ylim()[1]
+
+
 def test_ladder_kinds_have_a_panel_each():
     figure = charts.ladder_kinds(tables.ladder_cells(cells(B=[0.2]), "d"))
     assert [axis.get_title() for axis in figure.axes] == ["motion"]
